@@ -1,0 +1,3 @@
+"""The laboratory for loss of plasticity."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,158 @@
+"""From the update of one network to many updates of many networks, compiled.
+
+The update of one network is a pure function. Here it is lifted over seeds (``vmap``, or a loop where that is quicker),
+unrolled over a few updates a call, and compiled into one function that writes its results back in place: the storage of
+a population never moves, so nothing is ever recompiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lop_lightning.errors import check_choice, check_count
+from lop_lightning.trees import Tree, leaves, rebuild, tree_map
+
+UpdateOne = Callable[..., tuple[Tree, Tensor]]
+"""(state, inputs, targets, active_outputs, key, clock) -> (new state, measures) of one network and one batch."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How updates are executed; none of it changes what they compute.
+
+    Attributes:
+        compile: Compile the update (first use takes 5 to 60 s; later runs find it in the compiler's cache).
+        lift: ``vmap`` over seeds, ``loop`` over them, or ``auto``.
+        unroll: Updates a compiled call; ``auto`` takes 8 for tiny networks, where the call itself is the cost.
+    """
+
+    compile: bool = True
+    lift: str = "auto"
+    unroll: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        check_choice("lift", self.lift, ("auto", "vmap", "loop"))
+        if self.unroll != "auto":
+            check_count("unroll", self.unroll)  # type: ignore[arg-type]
+
+
+class Lifted:
+    """Runs K updates of a population in place.
+
+    Args:
+        update: The update of one network.
+        state: A population's state: the structure and sizes of all that will be run.
+        execution: How to run.
+        has_maps: Whether the network convolves: ``vmap`` over convolutions is slower than a loop on a CPU.
+    """
+
+    def __init__(self, update: UpdateOne, state: Tree, execution: Execution, has_maps: bool = False) -> None:
+        self.update, self.structure = update, tree_map(lambda t: t.to("meta"), state)
+        first = leaves(state)[0]
+        self.seeds = first.shape[0]
+        slow_vmap = self.seeds == 1 or (has_maps and first.device.type == "cpu")
+        self.loops = execution.lift == "loop" or (execution.lift == "auto" and slow_vmap)
+        self.unroll = execution.unroll if isinstance(execution.unroll, int) else _automatic_unroll(state)
+        several = self._several_of_one if self.loops else self._several_of_all
+        self.several = _compiled(several) if execution.compile else several
+        self._trusts = execution.compile
+        self._seen: set[object] = set()
+
+    def bind(self, state: Tree) -> list[list[Tensor]]:
+        """The tensors that updates will write to: those of all seeds, or (when looping) one list a seed."""
+        tensors = leaves(state)
+        return [[t[seed] for t in tensors] for seed in range(self.seeds)] if self.loops else [tensors]
+
+    def run(
+        self,
+        bound: list[list[Tensor]],
+        inputs: Tensor,
+        targets: Tensor,
+        active: Tensor | None,
+        keys: Tensor,
+        first: int,
+    ) -> Tensor:
+        """K updates on inputs ``[K, S, B, ...]``; returns what each measured, ``[K, S, measures]``.
+
+        Args:
+            bound: From :meth:`bind`.
+            inputs: Inputs of K updates.
+            targets: Targets of K updates.
+            active: Masks ``[S, outputs]`` or ``None``.
+            keys: Noise keys ``[S]``.
+            first: Number of the first update in the whole stream, the clock of its noise.
+        """
+        measured, done, total = [], 0, inputs.shape[0]
+        while done < total:
+            count = self.unroll if total - done >= self.unroll else 1
+            x, y = inputs[done : done + count], targets[done : done + count]
+            clock = torch.tensor(first + done, device=keys.device)
+            with self._trusting(count, x, y, active):
+                measured.append(self._call(bound, x, y, active, keys, clock))
+            done += count
+        return torch.cat(measured)
+
+    def _call(
+        self, bound: list[list[Tensor]], x: Tensor, y: Tensor, active: Tensor | None, keys: Tensor, clock: Tensor
+    ) -> Tensor:
+        if not self.loops:
+            return self.several(bound[0], x, y, active, keys, clock)
+        rows = [
+            self.several(bound[s], x[:, s], y[:, s], None if active is None else active[s], keys[s], clock)
+            for s in range(self.seeds)
+        ]
+        return rows[0][:, None] if self.seeds == 1 else torch.stack(rows, dim=1)
+
+    def _trusting(self, count: int, x: Tensor, y: Tensor, active: Tensor | None) -> AbstractContextManager[Any]:
+        # The compiler re-checks some hundred assumptions at each call, which costs more than a tiny network's update.
+        # Only shapes and types can differ between our calls, so once a signature was compiled its checks are skipped.
+        signature = (count, x.shape, x.dtype, y.shape, y.dtype, active is None)
+        if not self._trusts or signature not in self._seen:
+            self._seen.add(signature)
+            return nullcontext()
+        return torch.compiler.set_stance(skip_guard_eval_unsafe=True)
+
+    def _several_of_one(
+        self, tensors: list[Tensor], x: Tensor, y: Tensor, active: Tensor | None, key: Tensor, clock: Tensor
+    ) -> Tensor:
+        state, measured = rebuild(self.structure, tensors), []
+        for step in range(x.shape[0]):
+            state, measures = self.update(state, x[step], y[step], active, key, clock + step)
+            measured.append(measures)
+        return _write_back(tensors, state, measured)
+
+    def _several_of_all(
+        self, tensors: list[Tensor], x: Tensor, y: Tensor, active: Tensor | None, keys: Tensor, clock: Tensor
+    ) -> Tensor:
+        state, measured = rebuild(self.structure, tensors), []
+        lifted = torch.vmap(self.update, in_dims=(0, 0, 0, None if active is None else 0, 0, None))
+        for step in range(x.shape[0]):
+            state, measures = lifted(state, x[step], y[step], active, keys, clock + step)
+            measured.append(measures)
+        return _write_back(tensors, state, measured)
+
+
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    from lop_lightning.algos.outer_products import OuterProducts  # importing the compiler takes seconds
+
+    options = {"post_grad_custom_pre_pass": OuterProducts()}
+    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
+
+
+def _automatic_unroll(state: Tree) -> int:
+    return 8 if sum(t.numel() for t in leaves(state["params"])) <= 30_000 else 1
+
+
+@torch.no_grad()
+def _write_back(tensors: list[Tensor], state: Tree, measured: list[Tensor]) -> Tensor:
+    # In place, so that strides and storage stay and nothing recompiles; a leaf that was passed through is not copied.
+    for old, new in zip(tensors, leaves(state)):
+        if old is not new:
+            old.copy_(new)
+    return torch.stack(measured)

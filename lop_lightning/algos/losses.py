@@ -1,0 +1,40 @@
+"""Losses of one network on one batch, each with its count of right predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lop_lightning.errors import check_choice
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(output ``[B, outputs]``, target) -> scalar, the mean over the batch."""
+
+LOSSES: dict[str, Loss] = {
+    "mse": F.mse_loss,
+    "cross_entropy": F.cross_entropy,
+    "binary_cross_entropy": F.binary_cross_entropy_with_logits,
+}
+
+
+def loss_function(name: str) -> Loss:
+    """The loss called ``name``."""
+    check_choice("loss", name, LOSSES)
+    return LOSSES[name]
+
+
+def accuracy(name: str, output: Tensor, target: Tensor) -> Tensor:
+    """Share of right predictions, a scalar; NaN where there is no right and wrong (regression)."""
+    if name == "cross_entropy":
+        return (output.argmax(-1) == target).to(output.dtype).mean()
+    if name == "binary_cross_entropy":
+        return ((output > 0) == (target > 0.5)).to(output.dtype).mean()
+    return torch.full((), float("nan"), dtype=output.dtype, device=output.device)
+
+
+def mask_outputs(output: Tensor, active: Tensor | None) -> Tensor:
+    """Outputs ``[B, outputs]`` with those that the task does not use put out of reach of a softmax."""
+    return output if active is None else output.masked_fill(~active, torch.finfo(output.dtype).min)

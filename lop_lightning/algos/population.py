@@ -1,0 +1,63 @@
+"""S networks of one architecture, each under its own seed, stacked into one tree of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lop_lightning.networks import Network
+from lop_lightning.randomness import key, stable_hash
+from lop_lightning.trees import Tree
+
+
+@dataclass
+class Population:
+    """Everything that training changes.
+
+    Attributes:
+        state: Tree with the keys ``params``, ``optimizer`` and ``method``; every tensor has a leading seed axis.
+        keys: Noise keys ``[S]``, int64.
+        updates: Updates made so far.
+        host: What the method keeps on the host: plain numbers, lists and dicts.
+    """
+
+    state: Tree
+    keys: Tensor
+    updates: int = 0
+    host: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """The stacked parameters."""
+        return self.state["params"]
+
+    @property
+    def size(self) -> int:
+        """Number of seeds."""
+        return int(self.keys.shape[0])
+
+
+def build_network(factory: Callable[[], Network], seed: int, *purpose: object) -> Network:
+    """A network initialised under ``seed`` alone; the global generator is left as it was.
+
+    With no ``purpose`` the seed itself seeds the initialisation, so that it can be repeated by hand with
+    ``torch.manual_seed``; any purpose (a fresh reference network, say) gives an independent one.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stable_hash(seed, *purpose) if purpose else seed)
+        return factory()
+
+
+def stack_params(networks: Sequence[Network], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+    """Parameters of S networks, by name, with a leading seed axis."""
+    named = [dict(network.named_parameters()) for network in networks]
+    return {name: torch.stack([p[name].detach() for p in named]).to(device, dtype) for name in named[0]}
+
+
+def noise_keys(seeds: Sequence[int], device: torch.device, *purpose: object) -> Tensor:
+    """One noise key a seed."""
+    return torch.tensor([key(seed, "noise", *purpose) for seed in seeds], dtype=torch.int64, device=device)

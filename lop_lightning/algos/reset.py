@@ -1,0 +1,66 @@
+"""How a hidden unit is reborn, written once for every method, network and optimiser."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lop_lightning.algos.population import Population
+from lop_lightning.networks import Draw, HiddenLayer
+from lop_lightning.optimizers import Optimizer
+
+
+def fresh_weights(draw: Draw, keys: Tensor, clock: int, channel: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """New incoming weights ``[R, *shape]`` for R seeds: a pure function of each seed's key and the clock."""
+    return draw.sample(keys, clock, channel, shape, like)
+
+
+@torch.no_grad()
+def reset_units(
+    population: Population,
+    layer: HiddenLayer,
+    seeds: Tensor,
+    units: Tensor,
+    channel: int,
+    optimizer: Optimizer | None,
+    draws: tuple[Draw, ...] | None = None,
+    transferred: Tensor | None = None,
+) -> None:
+    """Gives units new incoming weights and no outgoing ones, in place, for some seeds of a population.
+
+    In this order: the incoming weights are drawn anew, biases become 0, normalisation becomes what a fresh unit has;
+    each consumer's bias takes over what the units contributed on average, b ← b + Σᵢ V·ᵢ f̂ᵢ (if asked); the outgoing
+    weights V become 0; the optimiser forgets all these entries.
+
+    Args:
+        population: Changed in place.
+        layer: The layer that the units belong to.
+        seeds: Rows ``[R]`` of the seed axis.
+        units: Units ``[R, k]``.
+        channel: Keeps the random numbers of different layers apart.
+        optimizer: Whose memory is cleared; ``None`` leaves it.
+        draws: Distribution for each entry of the layer's fan-in; by default the network's own.
+        transferred: Mean activations f̂ ``[R, k]`` that consumers' biases take over; ``None`` for no transfer.
+    """
+    params, row = population.params, seeds[:, None]
+    for number, fan_in in enumerate(layer.fan_in):
+        weight = params[fan_in.units.parameter].movedim(1 + fan_in.units.axis, 1)
+        entries = fan_in.units.entries(units)
+        draw = draws[number] if draws else fan_in.draw
+        shape = (entries.shape[1], *weight.shape[2:])
+        keys = population.keys[seeds]
+        weight[row, entries] = fresh_weights(draw, keys, population.updates, 16 * channel + number, shape, weight)
+    for place, value in [*((bias, 0.0) for bias in layer.bias), *layer.norm]:
+        params[place.parameter].movedim(1 + place.axis, 1)[row, place.entries(units)] = value
+    for fan_out in layer.fan_out:
+        weight = params[fan_out.units.parameter].movedim(1 + fan_out.units.axis, 1)
+        entries = fan_out.units.entries(units)
+        if transferred is not None and fan_out.bias is not None:
+            share = transferred.repeat_interleave(entries.shape[1] // units.shape[1], dim=1)
+            leaving = weight[row, entries].flatten(3).sum(-1) if weight.ndim > 3 else weight[row, entries]
+            params[fan_out.bias][seeds] += torch.einsum("rko,rk->ro", leaving, share)
+        weight[row, entries] = 0
+    if optimizer is not None:
+        places = [*(entry.units for entry in layer.fan_in), *layer.bias, *(place for place, _ in layer.norm)]
+        for place in [*places, *(entry.units for entry in layer.fan_out)]:
+            optimizer.forget(population.state["optimizer"], place, seeds, units)

@@ -1,0 +1,111 @@
+"""Short names for runs: the method, plus what differs between the configurations."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SCIENCE = ("task", "model", "algo", "optimizer", "seeds")
+"""Sections that have their own place in a label; the others are spoken of only when runs could not be told apart."""
+
+
+def same_task(config: Mapping[str, Any]) -> str:
+    """A key that two runs share when their ``task`` sections are equal."""
+    return json.dumps(config["task"], sort_keys=True, default=str)
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping -> ``{"optimizer.lr": 0.01, ...}``; lists are leaves; ``_target_`` and its like are left out."""
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        if str(key).startswith("_"):
+            continue
+        if isinstance(value, Mapping):
+            leaves |= flat(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def run_labels(runs: Sequence[tuple[Mapping[str, Any], str]]) -> list[str]:
+    """Labels for runs of one stream, given (configuration, directory name): ``cbp``, ``bp lr=0.01``, ``bp adam``.
+
+    The method's name, then every value of the model, the optimiser, or the method (compared among runs of that method
+    only) that differs. Runs that are still alike get the other sections' differences, then their seeds, then their
+    directory's name.
+    """
+    configs = [flat(config) for config, _ in runs]
+    labels = [str(config["algo.name"]) for config in configs]
+    everyone = list(range(len(runs)))
+    of_method = [_differences([_sections(configs[i], ["algo"]) for i in alike]) for alike in _alike(labels)]
+    own = dict(zip([i for alike in _alike(labels) for i in alike], [words for group in of_method for words in group]))
+    general = _differences([_sections(configs[i], ["model", "optimizer"]) for i in everyone])
+    labels = [" ".join([labels[i], *general[i], *own[i]]) for i in everyone]
+
+    def other(alike: list[int]) -> list[str]:
+        rest = [[section for section in runs[i][0] if section not in SCIENCE] for i in alike]
+        return [" ".join(words) for words in _differences([_sections(configs[i], s) for i, s in zip(alike, rest)])]
+
+    def seeds(alike: list[int]) -> list[str]:
+        words = [f"seeds={_seeds(configs[i].get('seeds', []))}" for i in alike]
+        return words if len(set(words)) > 1 else [""] * len(alike)
+
+    def directory(alike: list[int]) -> list[str]:
+        return [runs[i][1] for i in alike]
+
+    for more in (other, seeds, directory):
+        for alike in _alike(labels):
+            if len(alike) > 1:
+                for i, word in zip(alike, more(alike)):
+                    labels[i] = f"{labels[i]} {word}".strip()
+    return labels
+
+
+def stream_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Titles for different streams: the task's name, plus what differs among the streams of that name."""
+    tasks = [flat(config["task"]) for config in configs]
+    titles = [str(task["name"]) for task in tasks]
+    for alike in _alike(titles):
+        for i, words in zip(alike, _differences([tasks[i] for i in alike])):
+            titles[i] = " ".join([titles[i], *words])
+    return titles
+
+
+def _alike(names: Sequence[str]) -> list[list[int]]:
+    """Indices of equal names, a list for each name."""
+    groups: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        groups.setdefault(name, []).append(i)
+    return list(groups.values())
+
+
+def _sections(config: Mapping[str, Any], sections: Sequence[str]) -> dict[str, Any]:
+    """The part of a flat configuration that belongs to some sections."""
+    return {key: value for key, value in config.items() if key.split(".")[0] in sections}
+
+
+def _differences(configs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """For each flat configuration, the words for the values that are not the same in all that have the key.
+
+    A key that only some have (momentum, where the others train with Adam) is implied by a name that differs.
+    """
+    keys = list(dict.fromkeys(key for config in configs for key in config))
+    differing = [key for key in keys if len({repr(config[key]) for config in configs if key in config}) > 1]
+    last = Counter(key.rsplit(".", 1)[-1] for key in differing)
+    short = {key: key if last[key.rsplit(".", 1)[-1]] > 1 else key.rsplit(".", 1)[-1] for key in differing}
+    return [[_word(key, short[key], config[key]) for key in differing if key in config] for config in configs]
+
+
+def _word(key: str, short: str, value: object) -> str:
+    if key.endswith("name"):
+        return str(value)  # `bp adam`, not `bp name=adam`
+    return f"{short}={value:g}" if isinstance(value, float) else f"{short}={value}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """``0–9`` for consecutive seeds, else the list."""
+    if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]}–{seeds[-1]}"
+    return ",".join(map(str, seeds))

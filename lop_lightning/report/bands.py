@@ -1,0 +1,96 @@
+"""From a seeds × tasks table to a line with a pointwise band, binned where the stream is long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lop_lightning.analysis.statistics import seed_interval
+
+Array = NDArray[np.float64]
+LONGEST_UNBINNED = 200
+POINTS = 100
+
+
+@dataclass(frozen=True)
+class Band:
+    """Mean over seeds against the task (counted from 1), each array [points].
+
+    ``bin_width``: tasks averaged into a point. ``n``: seeds at each point. ``geometric``: mean and interval were taken
+    of the logarithm. ``floored``: how many values that were not positive were set to the smallest positive one.
+    """
+
+    task: Array
+    mean: Array
+    low: Array
+    high: Array
+    n: NDArray[np.int64]
+    level: float
+    kind: str
+    bin_width: int
+    geometric: bool
+    floored: int
+
+
+def binned(series: pd.DataFrame, longest: int = LONGEST_UNBINNED, points: int = POINTS) -> tuple[pd.DataFrame, int]:
+    """Average a seeds × tasks table of more than ``longest`` tasks over consecutive tasks, to about ``points`` columns.
+
+    Returns the table, its columns the mean task of each bin, and the number of tasks to a bin (1: left as it is). The
+    last bin may be shorter. Tasks that a seed did not finish do not count in its bin.
+    """
+    if series.shape[1] <= longest:
+        return series, 1
+    width = -(-series.shape[1] // points)
+    part = np.arange(series.shape[1]) // width
+    table = series.T.groupby(part).mean().T
+    table.columns = pd.Index(series.columns.to_series().groupby(part).mean().to_numpy(), name="task")
+    return table, width
+
+
+def band(series: pd.DataFrame, level: float = 0.95, log: bool = False) -> Band:
+    """The line and pointwise band of a seeds × tasks table (tasks counted from 0).
+
+    ``log``: for a logarithmic axis, the geometric mean and its interval; an arithmetic mean over decades would show
+    only the largest seed, and its band would reach below zero. Interval: see
+    :func:`~lop_lightning.analysis.statistics.seed_interval`.
+    """
+    table, width = binned(series)
+    values, floored = table.to_numpy(dtype=np.float64), 0
+    if log:
+        positive = values[np.isfinite(values) & (values > 0)]
+        floor = positive.min() if len(positive) else 1.0
+        floored = int((values <= 0).sum())
+        values = np.log(np.where(values <= 0, floor, values))
+    interval = seed_interval(values, level)
+    mean, low, high = (np.asarray(x) for x in (interval.estimate, interval.low, interval.high))
+    if log:
+        mean, low, high = np.exp(mean), np.exp(low), np.exp(high)
+    task = table.columns.to_numpy(dtype=np.float64) + 1
+    return Band(task, mean, low, high, np.asarray(interval.n), level, interval.kind, width, log, floored)
+
+
+def caption(bands: Sequence[Band]) -> str:
+    """One line that says what was drawn: the mean, the seeds, the kind of interval, and the bins."""
+    counts = np.concatenate([b.n[b.n > 0] for b in bands] or [np.zeros(1, int)])
+    if not len(counts):
+        return "no finite value"
+    fewest, most = int(counts.min()), int(counts.max())
+    means = sorted({"geometric mean" if b.geometric else "mean" for b in bands}, reverse=True)
+    seeds = f"n = {fewest}" if fewest == most else f"n = {fewest}–{most}"
+    parts = [f"line: {' or '.join(means)} over seeds ({seeds})"]
+    if most > 1:
+        kinds = " or ".join(sorted({b.kind for b in bands if (b.n > 1).any()}))
+        parts.append(f"band: {100 * bands[0].level:g} % {kinds} interval, pointwise")
+    else:
+        parts.append("one seed: no interval")
+    widths = sorted({b.bin_width for b in bands} - {1})
+    if widths:
+        parts.append(f"each point: mean of {' or '.join(map(str, widths))} tasks")
+    floored = sum(b.floored for b in bands)
+    if floored:
+        parts.append(f"{floored} values ≤ 0 drawn at the smallest positive one")
+    return " · ".join(parts)

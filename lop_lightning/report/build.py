@@ -1,0 +1,111 @@
+"""Making a report: every run's figures in its own folder, the comparisons, the tables and the page in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from lop_lightning.analysis.loss_of_plasticity import headline_metric
+from lop_lightning.analysis.runs import Run
+from lop_lightning.report.compare import comparison_figures
+from lop_lightning.report.figures import save
+from lop_lightning.report.output import OutputFolder
+from lop_lightning.report.page import Section, page
+from lop_lightning.report.progress import tracked
+from lop_lightning.report.run_figures import figures_of, save_reference_csv
+from lop_lightning.report.table import contrast_rows, summary_rows, summary_table, write_csv
+
+MOST_RUNS_ON_A_PAGE = 12
+"""With more runs than this the page holds the comparisons only, so that it stays light; the runs keep their figures."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is reported: the metrics (None: all), the coverage of the intervals, the tasks at either end."""
+
+    metrics: list[str] | None = None
+    level: float = 0.95
+    window: int | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure to be made: of which stream (and which run, None for a comparison), where, called what, and how."""
+
+    stream: str
+    run: Run | None
+    folder: OutputFolder
+    name: str
+    make: Callable[[], Figure]
+
+    def __str__(self) -> str:
+        return f"{self.run.label if self.run else 'comparison'}: {self.name}"
+
+
+def build(streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, errors: Console) -> list[Table]:
+    """Write the report of runs grouped by stream (title -> runs) and return its tables for the terminal.
+
+    Into ``<run>/figures``: that run's figures. Into ``out``: ``summary.csv``, ``contrasts.csv`` where there is
+    something to compare, the comparisons' figures (in a folder a stream when there are several), ``report.html``.
+    Raises FileExistsError when a file is in the way that no report made.
+    """
+    folder, runs = OutputFolder(out), [run for group in streams.values() for run in group]
+    drawings = [
+        drawing for title, group in streams.items() for drawing in _drawings(title, group, streams, out, choice)
+    ]
+    drawn = [
+        (drawing, save(drawing.make(), drawing.folder, drawing.name)[1]) for drawing in tracked(drawings, str, errors)
+    ]
+    for run in runs:
+        save_reference_csv(run, OutputFolder(run.directory / "figures"))
+    sections = [_section(title, group, drawn, choice, len(runs)) for title, group in streams.items()]
+    write_csv([row for section in sections for row in section.summary], folder.claim("summary.csv"))
+    contrasts = [row for section in sections for row in section.contrasts]
+    if contrasts:
+        write_csv(contrasts, folder.claim("contrasts.csv"))
+    note = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {sum(not run.done for run in runs)} unfinished."
+    if len(runs) > MOST_RUNS_ON_A_PAGE:
+        note += " Each run's own figures are in its folder, under figures."
+    folder.claim("report.html").write_text(page("Loss of plasticity", sections, note), encoding="utf-8")
+    return [summary_table(_headline_rows(section), section.title) for section in sections if section.summary]
+
+
+def _drawings(
+    title: str, runs: Sequence[Run], streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice
+) -> list[Drawing]:
+    result = []
+    for run in runs:
+        own = OutputFolder(run.directory / "figures")
+        result += [Drawing(title, run, own, name, make) for name, make in figures_of(run, choice.metrics, choice.level)]
+    if len(runs) > 1:
+        place = OutputFolder(out if len(streams) == 1 else out / title.replace("/", "_").replace(" ", "_"))
+        figures = comparison_figures(runs, choice.metrics, choice.level, choice.window)
+        result += [Drawing(title, None, place, name, make) for name, make in figures]
+    return result
+
+
+def _section(
+    title: str, runs: Sequence[Run], drawn: Sequence[tuple[Drawing, Path]], choice: Choice, on_page: int
+) -> Section:
+    summary = [row for run in runs for row in summary_rows(run, choice.metrics, choice.level, choice.window)]
+    headline = headline_metric(runs)
+    compared = headline is not None and (choice.metrics is None or headline in choice.metrics)
+    contrasts = contrast_rows(runs, headline, choice.level, choice.window) if headline and compared else []
+    own: dict[str, list[Path]] = {run.label: [] for run in runs} if on_page <= MOST_RUNS_ON_A_PAGE else {}
+    for drawing, path in drawn:
+        if drawing.stream == title and drawing.run is not None and drawing.run.label in own:
+            own[drawing.run.label].append(path)
+    comparisons = [path for drawing, path in drawn if drawing.stream == title and drawing.run is None]
+    return Section(title, summary, contrasts, comparisons, own)
+
+
+def _headline_rows(section: Section) -> list[dict[str, Any]]:
+    """All rows of a single run; of several runs those of the first metric (the page and the CSV have all)."""
+    several = len({row["label"] for row in section.summary}) > 1
+    return [row for row in section.summary if not several or row["metric"] == section.summary[0]["metric"]]

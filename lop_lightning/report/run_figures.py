@@ -1,0 +1,149 @@
+"""The figures of one run, and the CSV of the Gaussian-mixture reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lop_lightning.analysis.loss_of_plasticity import in_decades
+from lop_lightning.analysis.runs import Run
+from lop_lightning.report.bands import band
+from lop_lightning.report.colours import METHODS, layer_colours
+from lop_lightning.report.figures import Line, Panel, grid_figure, panel_figure, save
+from lop_lightning.report.output import OutputFolder
+from lop_lightning.report.vocabulary import axis_label, is_fraction, title, wants_log
+
+FRESH = "fresh_"
+"""A metric of this prefix is the fresh reference network's; it is drawn in the figure of the metric it refers to."""
+
+REFERENCE_CSV = {"min_CE": "min_loss", "final_CE": "final_loss", "sat": "saturation_2", "grad_norm": "gradient_norm"}
+REFERENCE_CSV_LAYERS = {"eff_rank": "covariance_effective_rank", "dup_frac": "feature_duplication"}
+
+
+def figures_of(
+    run: Run, metrics: list[str] | None = None, level: float = 0.95
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Name and maker of every figure of a run: whole-network metrics, layer metrics, and the reference's six.
+
+    ``metrics`` restricts them to some metrics (the six are then left out). Names are the metrics', a layer metric's
+    with ``_by_layer``.
+    """
+    if run.task == "gmm" and metrics is None and "min_loss" in run.metrics():
+        yield "gmm_reference", partial(reference_figure, run, level)
+    for metric in run.metrics():
+        alone = metric.startswith(FRESH) and metric.removeprefix(FRESH) not in run.metrics()
+        if (alone or not metric.startswith(FRESH)) and (metrics is None or metric in metrics):
+            yield metric, partial(network_figure, run, metric, level)
+    for metric in run.layer_metrics():
+        if metrics is None or metric in metrics:
+            yield f"{metric}_by_layer", partial(layer_figure, run, metric, level)
+
+
+def save_run_figures(run: Run, metrics: list[str] | None = None, level: float = 0.95) -> list[Path]:
+    """Make all figures of a run in ``<run>/figures`` as PNG and SVG, and for ``gmm`` the reference's CSVs."""
+    folder = OutputFolder(run.directory / "figures")
+    paths = [path for name, make in figures_of(run, metrics, level) for path in save(make(), folder, name)]
+    return paths + save_reference_csv(run, folder)
+
+
+def network_figure(run: Run, metric: str, level: float = 0.95) -> Figure:
+    """The figure of a whole-network metric."""
+    return panel_figure(network_panel(run, metric, level), _source(run))
+
+
+def layer_figure(run: Run, metric: str, level: float = 0.95) -> Figure:
+    """The figure of a layer metric."""
+    return panel_figure(layer_panel(run, metric, level), _source(run), legend_title="hidden layer")
+
+
+def reference_figure(run: Run, level: float = 0.95) -> Figure:
+    """The six figures of the Gaussian-mixture reference as one."""
+    return grid_figure(reference_panels(run, level), _source(run))
+
+
+def network_panel(run: Run, metric: str, level: float = 0.95) -> Panel:
+    """A whole-network metric against the task, with the fresh reference where it was recorded."""
+    series = run.series(metric)
+    fresh = run.series(FRESH + metric) if FRESH + metric in run.metrics() else None
+    tables = [series] if fresh is None else [series, fresh]
+    log = _log(run, metric, tables)
+    line = Line(run.label, band(series, level, log), METHODS.get(run.algo, METHODS["cbp"]))
+    reference = None if fresh is None else band(fresh, level, log)
+    return Panel(title(metric), axis_label(metric), [line], reference, log, is_fraction(metric))
+
+
+def layer_panel(run: Run, metric: str, level: float = 0.95) -> Panel:
+    """A metric of every hidden layer against the task, a line a layer."""
+    tables = {layer: run.series(metric, layer) for layer in run.layers(metric)}
+    log, colours = _log(run, metric, list(tables.values())), layer_colours(list(tables))
+    lines = [Line(layer, band(table, level, log), colours[layer]) for layer, table in tables.items()]
+    return Panel(f"{title(metric)} by layer", axis_label(metric), lines, None, log, is_fraction(metric))
+
+
+def layer_mean_panel(run: Run, metric: str, level: float = 0.95) -> Panel:
+    """A layer metric averaged over the hidden layers against the task."""
+    series = run.layer_mean(metric)
+    log = _log(run, metric, [series])
+    line = Line(run.label, band(series, level, log), METHODS.get(run.algo, METHODS["cbp"]))
+    return Panel(f"{title(metric)}, mean over layers", axis_label(metric), [line], None, log, is_fraction(metric))
+
+
+def reference_panels(run: Run, level: float = 0.95) -> list[Panel]:
+    """The six figures of the Gaussian-mixture reference, those whose metric is in the record.
+
+    Smallest and final loss (logarithmic, the fresh network behind), saturation, gradient norm, and for each layer the
+    effective rank of the covariance and the duplicated units.
+    """
+    whole, layered = run.metrics(), run.layer_metrics()
+    panels = [network_panel(run, metric, level) for metric in ("min_loss", "final_loss") if metric in whole]
+    panels += [layer_mean_panel(run, "saturation_2", level)] if "saturation_2" in layered else []
+    panels += [network_panel(run, "gradient_norm", level)] if "gradient_norm" in whole else []
+    return panels + [layer_panel(run, m, level) for m in REFERENCE_CSV_LAYERS.values() if m in layered]
+
+
+def reference_table(run: Run, seed: int) -> pd.DataFrame:
+    """The reference's table of one seed: ``task`` from 1, ``min_CE``, …, ``eff_rank_L0``, …, ``dup_frac_L0``, ….
+
+    ``sat`` is the mean of ``saturation_2`` over layers, ``eff_rank`` the ``covariance_effective_rank``; a metric that
+    was not recorded is an empty column.
+    """
+    columns: dict[str, pd.Series] = {}
+    for column, metric in REFERENCE_CSV.items():
+        if metric in run.metrics():
+            columns[column] = run.series(metric).loc[seed]
+        elif metric in run.layer_metrics():
+            columns[column] = run.layer_mean(metric).loc[seed]
+        else:
+            columns[column] = pd.Series(dtype=np.float64)
+    layers = max((run.layers(metric) for metric in run.layer_metrics()), key=len, default=[])
+    for column, metric in REFERENCE_CSV_LAYERS.items():
+        for i, layer in enumerate(layers):
+            there = layer in run.layers(metric)
+            columns[f"{column}_L{i}"] = run.series(metric, layer).loc[seed] if there else pd.Series(dtype=np.float64)
+    table = pd.DataFrame(columns).sort_index()
+    table.insert(0, "task", table.index + 1)
+    return table
+
+
+def save_reference_csv(run: Run, folder: OutputFolder) -> list[Path]:
+    """Write ``gmm_reference_seed_<seed>.csv`` for every seed of a ``gmm`` run; nothing for other tasks."""
+    if run.task != "gmm":
+        return []
+    paths = []
+    for seed in run.record["seed"].unique():
+        paths.append(folder.claim(f"gmm_reference_seed_{seed}.csv"))
+        reference_table(run, seed).to_csv(paths[-1], index=False)
+    return paths
+
+
+def _source(run: Run) -> str:
+    return f"{run.task}, {run.label}{'' if run.done else ' (unfinished)'}"
+
+
+def _log(run: Run, metric: str, tables: list[pd.DataFrame]) -> bool:
+    return in_decades(run, metric) or wants_log(metric, tables)

@@ -1,0 +1,85 @@
+"""How a metric is called on an axis, in which unit, and on which scale it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+NAMES = {
+    "online_accuracy": ("Online accuracy", "fraction correct"),
+    "online_loss": ("Online loss", "loss before the update"),
+    "initial_loss": ("Loss before the task's first update", "loss"),
+    "min_loss": ("Smallest loss within the task", "loss"),
+    "final_loss": ("Loss before the task's last update", "loss"),
+    "post_loss": ("Probe loss after the task", "loss"),
+    "post_accuracy": ("Probe accuracy after the task", "fraction correct"),
+    "val_loss": ("Validation loss", "loss"),
+    "val_accuracy": ("Validation accuracy", "fraction correct"),
+    "gradient_norm": ("Gradient norm", "‖∂L/∂W‖₂"),
+    "weight_magnitude": ("Weight magnitude", "mean |w|"),
+    "weight_norm": ("Weight norm", "‖W‖₂"),
+    "distance_from_initialisation": ("Distance from initialisation", "‖θ − θ₀‖₂"),
+    "update_size": ("Update size", "update size"),
+    "dead_units": ("Dead units", "fraction of units"),
+    "frozen_units": ("Frozen units", "fraction of units"),
+    "feature_duplication": ("Duplicated features", "fraction of units"),
+    "effective_rank": ("Effective rank", "effective rank"),
+    "covariance_effective_rank": ("Covariance effective rank", "effective rank"),
+    "stable_rank": ("Stable rank", "‖H‖²F / σ₁²"),
+    "participation_ratio": ("Participation ratio", "dimensions"),
+}
+"""Metric -> (heading, axis label with the unit)."""
+FAMILIES = {
+    "dormant_units_": ("Dormant units, τ = {}", "fraction of units"),
+    "saturation_": ("Saturation, |z| > {}", "fraction of activations"),
+    "srank_": ("srank, {} % of Σσ", "rank"),
+    "approximate_rank_": ("Approximate rank, {} % of Σσ²", "rank"),
+}
+FRACTIONS = ("accuracy", "dead_units", "dormant_units", "saturation", "frozen_units", "feature_duplication")
+DECADES_SPAN = 30.0
+"""A positive metric whose seed mean spans more than this ratio over the stream gets a logarithmic axis."""
+
+
+def title(metric: str) -> str:
+    """A metric's heading; an unknown metric is its own name with spaces for underscores."""
+    return _names(metric)[0]
+
+
+def axis_label(metric: str) -> str:
+    """What stands at the axis: the metric's unit."""
+    return _names(metric)[1]
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric lies between 0 and 1 by its definition."""
+    return any(word in metric for word in FRACTIONS)
+
+
+def wants_log(metric: str, tables: Iterable[pd.DataFrame]) -> bool:
+    """Whether seeds × tasks tables of a metric need a logarithmic axis.
+
+    True when the metric is no fraction, nine tenths of its finite values are positive, and the positive medians over
+    seeds span a ratio of more than :data:`DECADES_SPAN`.
+    """
+    if is_fraction(metric):
+        return False
+    arrays = [table.to_numpy() for table in tables]
+    values = np.concatenate([array.reshape(-1) for array in arrays])
+    values = values[np.isfinite(values)]
+    if len(values) == 0 or (values > 0).mean() < 0.9:
+        return False
+    typical = np.concatenate([np.nanmedian(a, axis=0) for a in arrays if np.isfinite(a).any(axis=0).all()] or [values])
+    typical = typical[np.isfinite(typical) & (typical > 0)]
+    return len(typical) > 1 and bool(typical.max() / typical.min() > DECADES_SPAN)
+
+
+def _names(metric: str) -> tuple[str, str]:
+    if metric in NAMES:
+        return NAMES[metric]
+    for prefix, (heading, label) in FAMILIES.items():
+        if metric.startswith(prefix):
+            return heading.format(metric.removeprefix(prefix)), label
+    words = metric.replace("_", " ")
+    return words[:1].upper() + words[1:], words

@@ -1,0 +1,35 @@
+"""Nested dictionaries of tensors: the form in which every state of the lab is kept, saved and lifted over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+Tree = dict[str, Any]
+"""A dict whose values are tensors or trees."""
+
+
+def tree_map(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tree:
+    """``function`` applied leaf by leaf to trees of one structure."""
+    return {
+        name: tree_map(function, value, *(other[name] for other in others))
+        if isinstance(value, dict)
+        else function(value, *(other[name] for other in others))
+        for name, value in tree.items()
+    }
+
+
+def leaves(tree: Tree) -> list[Tensor]:
+    """The tensors of the tree, in its own order."""
+    found: list[Tensor] = []
+    for value in tree.values():
+        found.extend(leaves(value) if isinstance(value, dict) else [value])
+    return found
+
+
+def rebuild(like: Tree, tensors: list[Tensor]) -> Tree:
+    """A tree of the structure of ``like`` from its leaves in order."""
+    remaining = iter(tensors)
+    return tree_map(lambda _: next(remaining), like)

@@ -1,0 +1,10 @@
+import pytest
+from synthetic_runs import write_run
+
+from lop_lightning.analysis.runs import read_run
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Write a synthetic run below ``tmp_path / "runs"`` and read it."""
+    return lambda *args, **kwargs: read_run(write_run(tmp_path / "runs", *args, **kwargs))
