@@ -20,7 +20,13 @@ Params = dict[str, Tensor]
 
 
 class Optimizer(ABC):
-    """A functional optimiser; see the module's text for the form of its state."""
+    """A functional optimiser; see the module's text for the form of its state.
+
+    Attributes:
+        lr: Step size α.
+    """
+
+    lr: float
 
     @abstractmethod
     def init(self, params: Params) -> Tree:

@@ -1,0 +1,72 @@
+"""Checkpoint files: written atomically, read without executing anything, and checked before they are believed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from lop_lightning.errors import RunError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, except that a file is either whole or not there."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes beside the place, waits for the disk, then renames.
+
+        Raises:
+            RunError: the disk is full or the file cannot be written; earlier checkpoints are untouched.
+        """
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(target.name + ".part")
+        try:
+            with beside.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as either
+            beside.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise RunError(f"cannot write the checkpoint {target}: {reason}; the earlier ones are untouched") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of this library; tensors and plain containers only.
+
+    Raises:
+        RunError: the file is damaged, or is something else.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path} is damaged or no checkpoint ({str(error).splitlines()[0][:120]})") from error
+    if not isinstance(checkpoint, dict) or "learner" not in checkpoint or "run" not in checkpoint:
+        raise RunError(f"{path} is no checkpoint of lop_lightning")
+    return checkpoint
+
+
+def latest_checkpoint(directory: Path, run: str) -> tuple[Path | None, list[str]]:
+    """The newest sound checkpoint in ``directory`` that belongs to ``run``, and what is wrong with newer ones.
+
+    Raises:
+        RunError: there are checkpoints and none can be used. Nothing is deleted.
+    """
+    complaints = []
+    for path in sorted(directory.glob("*.ckpt"), reverse=True):
+        try:
+            if (owner := read_checkpoint(path)["run"]) == run:
+                return path, complaints
+            complaints.append(f"{path} belongs to another run ({owner})")
+        except RunError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise RunError("; ".join(complaints) + f"; no sound checkpoint is left: move {directory.parent} away to start anew")
+    return None, complaints
