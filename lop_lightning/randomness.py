@@ -46,7 +46,7 @@ def _scramble(x: Tensor) -> Tensor:
 def _bits(key: Tensor, clock: Tensor | int, channel: int, shape: torch.Size | tuple[int, ...]) -> Tensor:
     """32 random bits for each element of ``[*key.shape, *shape]``, as int64: a hash of (key, clock, channel, place)."""
     low, high = clock & _MASK, clock >> 32
-    stream = _scramble(_scramble(_scramble(key ^ channel) ^ low) + high & _MASK)
+    stream = _scramble(_scramble(_scramble(_scramble(key) ^ channel) ^ low) + high & _MASK)
     position = torch.arange(math.prod(shape), device=key.device, dtype=torch.int64).reshape(shape)
     if key.ndim:
         stream = stream.reshape(*key.shape, *[1] * len(shape))
@@ -56,7 +56,7 @@ def _bits(key: Tensor, clock: Tensor | int, channel: int, shape: torch.Size | tu
 def uniform(
     key: Tensor, clock: Tensor | int, channel: int, shape: torch.Size | tuple[int, ...], dtype: torch.dtype
 ) -> Tensor:
-    """Independent U(0, 1) numbers, strictly inside the interval; 24 bits each.
+    """Independent U(0, 1) numbers, strictly inside the interval; 23 bits each, so that float32 holds k + 0.5 exactly.
 
     Args:
         key: int64 tensor (see :func:`key`): a scalar for one seed; several keys give a leading axis each.
@@ -65,7 +65,7 @@ def uniform(
         shape: Shape of the result, for each key.
         dtype: Floating type of the result.
     """
-    return ((_bits(key, clock, channel, shape) >> 8).to(dtype) + 0.5) * (1.0 / (1 << 24))
+    return ((_bits(key, clock, channel, shape) >> 9).to(dtype) + 0.5) * (1.0 / (1 << 23))
 
 
 def normal(

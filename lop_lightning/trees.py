@@ -33,3 +33,12 @@ def rebuild(like: Tree, tensors: list[Tensor]) -> Tree:
     """A tree of the structure of ``like`` from its leaves in order."""
     remaining = iter(tensors)
     return tree_map(lambda _: next(remaining), like)
+
+
+def unshared(old: Tree, new: Tree) -> Tree:
+    """``new``, where a leaf that is a leaf of ``old`` from another place (the weights before a step) is a copy.
+
+    So that ``new`` can be written over ``old`` leaf by leaf, in any order.
+    """
+    before = {id(tensor) for tensor in leaves(old)}
+    return tree_map(lambda own, tensor: tensor.clone() if tensor is not own and id(tensor) in before else tensor, old, new)

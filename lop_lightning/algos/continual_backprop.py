@@ -138,7 +138,7 @@ class ContinualBackprop(Learner):
         if self.accumulate:
             plan = next_accumulated(clock, self._exact_rate)
         else:
-            coins = self._coins.setdefault((owner, number), Coins(self.seeds[owner], number))
+            coins = self._coins.setdefault((self.seeds[owner], number), Coins(self.seeds[owner], number))
             plan = next_probabilistic(clock, self.replacement_rate, coins, self.reference_compat)
         return None if plan is None else list(plan)
 

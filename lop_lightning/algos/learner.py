@@ -13,6 +13,7 @@ and, for what happens rarely and at times the host can foresee, ``next_event`` a
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,13 +25,14 @@ from torch.func import functional_call, grad
 
 from lop_lightning.algos.lift import Execution, Lifted
 from lop_lightning.algos.losses import accuracy, loss_function, mask_outputs
+from lop_lightning.algos.noise import Noise, split
 from lop_lightning.algos.population import Population, build_network, noise_keys, stack_params
 from lop_lightning.errors import ConfigError, RunError
 from lop_lightning.networks import HiddenLayer, Network, NetworkFactory, Trace
 from lop_lightning.optimizers import Optimizer
 from lop_lightning.optimizers.base import Params
 from lop_lightning.tasks.base import Chunk, StreamSpec
-from lop_lightning.trees import Tree, tree_map
+from lop_lightning.trees import Tree, tree_map, unshared
 
 
 @dataclass
@@ -44,8 +46,7 @@ class Step:
         before: Parameters before the step.
         activations: Hidden activations of the batch, computed before the step, by layer name.
         grads: Gradients.
-        key: Noise key of the seed.
-        clock: Number of the update in the stream, from 0.
+        noise: Standard normal numbers for every parameter, if the method asks for them (``uses_noise``).
     """
 
     params: Params
@@ -54,8 +55,7 @@ class Step:
     before: Params
     activations: dict[str, Tensor]
     grads: Params
-    key: Tensor
-    clock: Tensor
+    noise: Params
 
 
 class Learner(L.LightningModule):
@@ -67,6 +67,9 @@ class Learner(L.LightningModule):
         optimizer: A functional optimiser.
         execution: How the updates run.
     """
+
+    uses_noise = False
+    """Whether the method wants standard normal numbers at every update."""
 
     def __init__(self, network: NetworkFactory, optimizer: Optimizer, execution: Execution | None = None) -> None:
         super().__init__()
@@ -91,8 +94,8 @@ class Learner(L.LightningModule):
         """What the method does after every optimiser step."""
         return step
 
-    def on_task_end(self, params: Params, method: Tree, key: Tensor, clock: Tensor) -> Params:
-        """What the method does to the parameters when a task ends."""
+    def on_task_end(self, params: Params, method: Tree, noise: Params) -> Params:
+        """What the method does to the parameters when a task ends; ``noise`` is standard normal, one a parameter."""
         return params
 
     # ---- hooks on the whole population, for what is rare and foreseen
@@ -126,20 +129,21 @@ class Learner(L.LightningModule):
         return grads, torch.stack([loss, accuracy(self.spec.loss, output, y)]), activations
 
     def advance(
-        self, state: Tree, grads: Params, activations: dict[str, Tensor], key: Tensor, clock: Tensor
+        self, state: Tree, grads: Params, activations: dict[str, Tensor], noise: Tensor | None
     ) -> Tree:
         """The state after the optimiser's step and the method's own."""
         params, optimizer = self.optimizer.update(state["params"], grads, state["optimizer"])
-        step = Step(params, optimizer, state["method"], state["params"], activations, grads, key, clock)
+        shaken = {} if noise is None else split(noise, params)
+        step = Step(params, optimizer, state["method"], state["params"], activations, grads, shaken)
         step = self.after_update(step)
-        return {"params": step.params, "optimizer": step.optimizer, "method": step.method}
+        return unshared(state, {"params": step.params, "optimizer": step.optimizer, "method": step.method})
 
     def update(
-        self, state: Tree, x: Tensor, y: Tensor, active: Tensor | None, key: Tensor, clock: Tensor
+        self, state: Tree, x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None
     ) -> tuple[Tree, Tensor]:
         """One update of one network: (new state, ``[loss, accuracy]`` of the prediction made before it)."""
         grads, measures, activations = self.gradients(state, x, y, active)
-        return self.advance(state, grads, activations, key, clock), measures
+        return self.advance(state, grads, activations, noise), measures
 
     # ---- populations
 
@@ -180,7 +184,11 @@ class Learner(L.LightningModule):
             states.append({"optimizer": self.optimizer.init(one), "method": self.init_state(one)})
         rest = tree_map(lambda *tensors: torch.stack(tensors).contiguous(), *states)
         keys = noise_keys(self.seeds, self._place, *purpose)
-        return Population({"params": params, **rest}, keys, host=self.init_host(self.seeds))
+        population = Population({"params": params, **rest}, keys, purpose, host=self.init_host(self.seeds))
+        if self.uses_noise:
+            size, like = sum(p[0].numel() for p in params.values()), next(iter(params.values()))
+            population.noise = Noise(self.seeds, size, like, *purpose)
+        return population
 
     def train_chunk(self, population: Population, chunk: Chunk) -> Tensor:
         """Trains a population on a chunk, in place; returns measures ``[K, S, 2]``: loss, accuracy."""
@@ -189,8 +197,12 @@ class Learner(L.LightningModule):
         while done < total:
             due = self.next_event(population)
             count = total - done if due is None else min(total - done, due - population.updates)
+            noise = None
+            if population.noise is not None:
+                noise = population.noise.at(population.updates, count)
+                count = len(noise)
             x, y = chunk.inputs[done : done + count], chunk.targets[done : done + count]
-            measured.append(self._lifted.run(bound, x, y, chunk.active_outputs, population.keys, population.updates))
+            measured.append(self._lifted.run(bound, x, y, chunk.active_outputs, noise))
             population.updates += count
             done += count
             if population.updates == due:
@@ -201,15 +213,15 @@ class Learner(L.LightningModule):
 
     def dry_update(self, population: Population, chunk: Chunk) -> tuple[Params, Params]:
         """The gradients and the new parameters that the chunk's first update would give; changes nothing."""
-        clock = torch.tensor(population.updates, device=population.keys.device)
+        noise = None if population.noise is None else population.noise.at(population.updates, 1)[0]
 
-        def one(state: Tree, x: Tensor, y: Tensor, active: Tensor | None, key: Tensor) -> tuple[Params, Params]:
+        def one(state: Tree, x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None) -> tuple[Params, Params]:
             grads, _, activations = self.gradients(state, x, y, active)
-            return grads, self.advance(state, grads, activations, key, clock)["params"]
+            return grads, self.advance(state, grads, activations, noise)["params"]
 
         masks = chunk.active_outputs
-        lifted = torch.vmap(one, in_dims=(0, 0, 0, None if masks is None else 0, 0))
-        return lifted(population.state, chunk.inputs[0], chunk.targets[0], masks, population.keys)
+        axes = (0, 0, 0, None if masks is None else 0, None if noise is None else 0)
+        return torch.vmap(one, axes)(population.state, chunk.inputs[0], chunk.targets[0], masks, noise)
 
     def trace(self, population: Population, inputs: Tensor) -> Trace:
         """What all networks show on ``inputs [S, N, ...]``: every tensor of the trace gets a leading seed axis."""
@@ -246,9 +258,14 @@ class Learner(L.LightningModule):
     def _end_task(self, population: Population) -> None:
         if type(self).on_task_end is Learner.on_task_end:
             return
-        clock = torch.tensor(population.updates, device=population.keys.device)
-        lifted = torch.vmap(self.on_task_end, in_dims=(0, 0, 0, None))
-        params = lifted(population.params, population.state["method"], population.keys, clock)
+        size = sum(p[0].numel() for p in population.params.values())
+        like = next(iter(population.params.values()))
+        noise = Noise(self.seeds, size, like, *population.purpose, "task end").at(population.updates, 1)[0]
+
+        def one(params: Params, method: Tree, noise: Tensor) -> Params:
+            return self.on_task_end(params, method, split(noise, params))
+
+        params = torch.vmap(one)(population.params, population.state["method"], noise)
         for name, p in population.params.items():
             p.copy_(params[name])
 
@@ -280,7 +297,7 @@ class Learner(L.LightningModule):
             "seeds": list(self.seeds),
             "state": tree_map(lambda t: t.detach().cpu(), self.population.state),
             "updates": self.population.updates,
-            "host": self.population.host,
+            "host": deepcopy(self.population.host),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -296,7 +313,7 @@ class Learner(L.LightningModule):
         if saved["seeds"] != self.seeds:
             raise RunError(f"the checkpoint holds seeds {saved['seeds']}, the run has {self.seeds}")
         tree_map(lambda own, other: own.copy_(other), self.population.state, saved["state"])
-        self.population.updates, self.population.host = saved["updates"], saved["host"]
+        self.population.updates, self.population.host = saved["updates"], deepcopy(saved["host"])
 
 
 class _Tracer(torch.nn.Module):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from lop_lightning.errors import check_choice, check_count
 from lop_lightning.trees import Tree, leaves, rebuild, tree_map
 
 UpdateOne = Callable[..., tuple[Tree, Tensor]]
-"""(state, inputs, targets, active_outputs, key, clock) -> (new state, measures) of one network and one batch."""
+"""(state, inputs, targets, active_outputs, noise) -> (new state, measures) of one network and one batch."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Lifted:
         slow_vmap = self.seeds == 1 or (has_maps and first.device.type == "cpu")
         self.loops = execution.lift == "loop" or (execution.lift == "auto" and slow_vmap)
         self.unroll = execution.unroll if isinstance(execution.unroll, int) else _automatic_unroll(state)
-        several = self._several_of_one if self.loops else self._several_of_all
-        self.several = _compiled(several) if execution.compile else several
+        several = type(self)._several_of_one if self.loops else type(self)._several_of_all
+        self.several = MethodType(_compiled(several) if execution.compile else several, self)
         self._trusts = execution.compile
         self._seen: set[object] = set()
 
@@ -70,13 +71,7 @@ class Lifted:
         return [[t[seed] for t in tensors] for seed in range(self.seeds)] if self.loops else [tensors]
 
     def run(
-        self,
-        bound: list[list[Tensor]],
-        inputs: Tensor,
-        targets: Tensor,
-        active: Tensor | None,
-        keys: Tensor,
-        first: int,
+        self, bound: list[list[Tensor]], inputs: Tensor, targets: Tensor, active: Tensor | None, noise: Tensor | None
     ) -> Tensor:
         """K updates on inputs ``[K, S, B, ...]``; returns what each measured, ``[K, S, measures]``.
 
@@ -85,28 +80,27 @@ class Lifted:
             inputs: Inputs of K updates.
             targets: Targets of K updates.
             active: Masks ``[S, outputs]`` or ``None``.
-            keys: Noise keys ``[S]``.
-            first: Number of the first update in the whole stream, the clock of its noise.
+            noise: Standard normal numbers ``[K, S, size]`` or ``None``.
         """
         measured, done, total = [], 0, inputs.shape[0]
         while done < total:
             count = self.unroll if total - done >= self.unroll else 1
             x, y = inputs[done : done + count], targets[done : done + count]
-            clock = torch.tensor(first + done, device=keys.device)
+            shaken = None if noise is None else noise[done : done + count]
             with self._trusting(count, x, y, active):
-                measured.append(self._call(bound, x, y, active, keys, clock))
+                measured.append(self._call(bound, x, y, active, shaken))
             done += count
         return torch.cat(measured)
 
     def _call(
-        self, bound: list[list[Tensor]], x: Tensor, y: Tensor, active: Tensor | None, keys: Tensor, clock: Tensor
+        self, bound: list[list[Tensor]], x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None
     ) -> Tensor:
         if not self.loops:
-            return self.several(bound[0], x, y, active, keys, clock)
-        rows = [
-            self.several(bound[s], x[:, s], y[:, s], None if active is None else active[s], keys[s], clock)
-            for s in range(self.seeds)
-        ]
+            return self.several(bound[0], x, y, active, noise)
+        rows = []
+        for s in range(self.seeds):
+            mask, shaken = None if active is None else active[s], None if noise is None else noise[:, s]
+            rows.append(self.several(bound[s], x[:, s], y[:, s], mask, shaken))
         return rows[0][:, None] if self.seeds == 1 else torch.stack(rows, dim=1)
 
     def _trusting(self, count: int, x: Tensor, y: Tensor, active: Tensor | None) -> AbstractContextManager[Any]:
@@ -119,21 +113,22 @@ class Lifted:
         return torch.compiler.set_stance(skip_guard_eval_unsafe=True)
 
     def _several_of_one(
-        self, tensors: list[Tensor], x: Tensor, y: Tensor, active: Tensor | None, key: Tensor, clock: Tensor
+        self, tensors: list[Tensor], x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None
     ) -> Tensor:
         state, measured = rebuild(self.structure, tensors), []
         for step in range(x.shape[0]):
-            state, measures = self.update(state, x[step], y[step], active, key, clock + step)
+            state, measures = self.update(state, x[step], y[step], active, None if noise is None else noise[step])
             measured.append(measures)
         return _write_back(tensors, state, measured)
 
     def _several_of_all(
-        self, tensors: list[Tensor], x: Tensor, y: Tensor, active: Tensor | None, keys: Tensor, clock: Tensor
+        self, tensors: list[Tensor], x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None
     ) -> Tensor:
         state, measured = rebuild(self.structure, tensors), []
-        lifted = torch.vmap(self.update, in_dims=(0, 0, 0, None if active is None else 0, 0, None))
+        axes = (0, 0, 0, None if active is None else 0, None if noise is None else 0)
+        lifted = torch.vmap(self.update, in_dims=axes)
         for step in range(x.shape[0]):
-            state, measures = lifted(state, x[step], y[step], active, keys, clock + step)
+            state, measures = lifted(state, x[step], y[step], active, None if noise is None else noise[step])
             measured.append(measures)
         return _write_back(tensors, state, measured)
 
@@ -141,8 +136,10 @@ class Lifted:
 def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     from lop_lightning.algos.outer_products import OuterProducts  # importing the compiler takes seconds
 
+    # A code object of its own: the compiler keeps eight variants of each at most, and a sweep has more runs a process.
+    own = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
     options = {"post_grad_custom_pre_pass": OuterProducts()}
-    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    return torch.compile(own, fullgraph=True, dynamic=False, options=options)
 
 
 def _automatic_unroll(state: Tree) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lop_lightning.algos.noise import Noise
 from lop_lightning.networks import Network
 from lop_lightning.randomness import key, stable_hash
 from lop_lightning.trees import Tree
@@ -20,13 +21,17 @@ class Population:
 
     Attributes:
         state: Tree with the keys ``params``, ``optimizer`` and ``method``; every tensor has a leading seed axis.
-        keys: Noise keys ``[S]``, int64.
+        keys: Keys ``[S]``, int64, of what is drawn now and then (see :mod:`lop_lightning.randomness`).
+        purpose: What the population is for; empty for the learner's own.
+        noise: Noise of every update, if the method uses any.
         updates: Updates made so far.
         host: What the method keeps on the host: plain numbers, lists and dicts.
     """
 
     state: Tree
     keys: Tensor
+    purpose: tuple[object, ...] = ()
+    noise: Noise | None = None
     updates: int = 0
     host: dict[str, Any] = field(default_factory=dict)
 

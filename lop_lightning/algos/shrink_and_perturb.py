@@ -11,10 +11,7 @@ from lop_lightning.errors import check_choice, check_number
 from lop_lightning.networks import NetworkFactory
 from lop_lightning.optimizers import Optimizer
 from lop_lightning.optimizers.base import Params
-from lop_lightning.randomness import normal
 from lop_lightning.trees import Tree
-
-_CHANNEL = 10_000  # of the noise, away from other methods' draws
 
 
 class ShrinkAndPerturb(Learner):
@@ -49,6 +46,7 @@ class ShrinkAndPerturb(Learner):
         check_number("weight_decay", weight_decay, 0)
         check_number("noise_std", noise_std, 0)
         check_number("shrink", shrink, 0, 1)
+        self.uses_noise = when == "update" and noise_std > 0
         self.when, self.weight_decay, self.noise_std, self.shrink = when, weight_decay, noise_std, shrink
 
     def penalty(self, params: Params, method: Tree) -> Tensor | None:
@@ -57,18 +55,12 @@ class ShrinkAndPerturb(Learner):
 
     def after_update(self, step: Step) -> Step:
         """θ ← θ + σε, when perturbing at every update."""
-        if self.when == "update":
-            step.params = self._perturbed(step.params, step.key, step.clock)
+        if self.uses_noise:
+            step.params = {name: p + self.noise_std * step.noise[name] for name, p in step.params.items()}
         return step
 
-    def on_task_end(self, params: Params, method: Tree, key: Tensor, clock: Tensor) -> Params:
+    def on_task_end(self, params: Params, method: Tree, noise: Params) -> Params:
         """θ ← (1 - s)θ + σε, when shrinking at task ends."""
         if self.when == "update":
             return params
-        return self._perturbed({name: (1 - self.shrink) * p for name, p in params.items()}, key, clock)
-
-    def _perturbed(self, params: Params, key: Tensor, clock: Tensor) -> Params:
-        return {
-            name: p + self.noise_std * normal(key, clock, _CHANNEL + number, p.shape, p.dtype)
-            for number, (name, p) in enumerate(params.items())
-        }
+        return {name: (1 - self.shrink) * p + self.noise_std * noise[name] for name, p in params.items()}

@@ -46,7 +46,7 @@ def _ranks(view: LayerView) -> dict[str, Tensor]:
 
 def _covariance_ranks(view: LayerView) -> dict[str, Tensor]:
     eigenvalues = m.covariance_eigenvalues(view.preactivations)
-    return {"covariance_effective_rank": m.covariance_effective_rank(eigenvalues)}
+    return {"preactivation_covariance_rank": m.covariance_effective_rank(eigenvalues)}
 
 
 def _duplication(view: LayerView) -> dict[str, Tensor]:

@@ -10,9 +10,6 @@ from torch import Tensor, nn
 
 from lop_lightning.networks.layers import HiddenLayer
 
-NetworkFactory = Callable[..., "Network"]
-"""Builds a network from ``input_shape`` and ``output_size``; a partial of a network class with its own settings."""
-
 
 @dataclass
 class Trace:
@@ -42,3 +39,7 @@ class Network(nn.Module, ABC):
         """Output and post-activation values by layer name."""
         trace = self.trace(inputs)
         return trace.output, trace.activations
+
+
+NetworkFactory = Callable[..., Network]
+"""Builds a network from ``input_shape`` and ``output_size``; a partial of a network class with its own settings."""

@@ -8,6 +8,7 @@ first two axes, for a vector to its only one.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -76,8 +77,13 @@ def debias(beta: float, steps: Tree, name: str, ndim: int) -> Tensor:
     The age of element (i, j) is the smaller of its row's and its column's, and 1 - βᵗ grows with t, so the smaller of
     the two corrections is taken: the power is computed once a row and once a column, not once an element.
     """
-    correction = (1 - beta ** steps["steps_0"][name]).reshape(-1, *[1] * (ndim - 1))
+    correction = _one_minus_power(beta, steps["steps_0"][name]).reshape(-1, *[1] * (ndim - 1))
     if ndim > 1:
-        columns = (1 - beta ** steps["steps_1"][name]).reshape(1, -1, *[1] * (ndim - 2))
+        columns = _one_minus_power(beta, steps["steps_1"][name]).reshape(1, -1, *[1] * (ndim - 2))
         correction = torch.minimum(correction, columns)
     return correction
+
+
+def _one_minus_power(beta: float, exponent: Tensor) -> Tensor:
+    # 1 - 0.999ᵗ written as it stands loses four of float32's seven digits at t = 1.
+    return -torch.expm1(exponent * math.log(beta)) if beta else torch.ones_like(exponent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lop_lightning.errors import check_number
+from lop_lightning.errors import ConfigError, check_number
 from lop_lightning.optimizers.base import Optimizer, Params
 from lop_lightning.trees import Tree
 
@@ -25,6 +25,8 @@ class SGD(Optimizer):
         check_number("lr", lr, 0)
         check_number("momentum", momentum, 0, 1, open_high=True)
         check_number("weight_decay", weight_decay, 0)
+        if nesterov and not momentum:
+            raise ConfigError("nesterov", nesterov, "false when momentum is 0")
         self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
 
     def init(self, params: Params) -> Tree:

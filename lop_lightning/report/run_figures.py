@@ -22,7 +22,7 @@ FRESH = "fresh_"
 """A metric of this prefix is the fresh reference network's; it is drawn in the figure of the metric it refers to."""
 
 REFERENCE_CSV = {"min_CE": "min_loss", "final_CE": "final_loss", "sat": "saturation_2", "grad_norm": "gradient_norm"}
-REFERENCE_CSV_LAYERS = {"eff_rank": "covariance_effective_rank", "dup_frac": "feature_duplication"}
+REFERENCE_CSV_LAYERS = {"eff_rank": "preactivation_covariance_rank", "dup_frac": "feature_duplication"}
 
 
 def figures_of(
@@ -109,7 +109,7 @@ def reference_panels(run: Run, level: float = 0.95) -> list[Panel]:
 def reference_table(run: Run, seed: int) -> pd.DataFrame:
     """The reference's table of one seed: ``task`` from 1, ``min_CE``, …, ``eff_rank_L0``, …, ``dup_frac_L0``, ….
 
-    ``sat`` is the mean of ``saturation_2`` over layers, ``eff_rank`` the ``covariance_effective_rank``; a metric that
+    ``sat`` is the mean of ``saturation_2`` over layers, ``eff_rank`` the ``preactivation_covariance_rank``; a metric that
     was not recorded is an empty column.
     """
     columns: dict[str, pd.Series] = {}

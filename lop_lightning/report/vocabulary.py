@@ -27,6 +27,7 @@ NAMES = {
     "feature_duplication": ("Duplicated features", "fraction of units"),
     "effective_rank": ("Effective rank", "effective rank"),
     "covariance_effective_rank": ("Covariance effective rank", "effective rank"),
+    "preactivation_covariance_rank": ("Covariance rank of pre-activations", "effective rank"),
     "stable_rank": ("Stable rank", "‖H‖²F / σ₁²"),
     "participation_ratio": ("Participation ratio", "dimensions"),
 }

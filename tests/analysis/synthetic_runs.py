@@ -81,7 +81,7 @@ def make_record(
         layered = {
             "dead_units": np.clip(decay * age * depth + np.abs(noise(0.01)), 0, 1),
             "saturation_2": np.clip(0.1 + decay * age * depth + np.abs(noise(0.02)), 0, 1),
-            "covariance_effective_rank": 18 - 30 * decay * age * depth + noise(0.4),
+            "preactivation_covariance_rank": 18 - 30 * decay * age * depth + noise(0.4),
             "effective_rank": 60 - 80 * decay * age * depth + noise(1.0),
             "feature_duplication": np.clip(decay * age * (1.2 - depth) + np.abs(noise(0.02)), 0, 1),
         }

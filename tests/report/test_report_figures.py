@@ -31,7 +31,7 @@ def test_a_run_of_the_mixture_gets_the_references_figures_and_columns(make_run):
     ]  # fmt: skip
     assert table.task.tolist() == list(range(1, 9))
     assert table.sat[3] == pytest.approx(run.layer_mean("saturation_2").loc[1, 3])
-    assert table.eff_rank_L1[3] == pytest.approx(run.series("covariance_effective_rank", "layers.1").loc[1, 3])
+    assert table.eff_rank_L1[3] == pytest.approx(run.series("preactivation_covariance_rank", "layers.1").loc[1, 3])
 
 
 def test_the_six_panels(make_run):

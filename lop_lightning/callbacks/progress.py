@@ -1,0 +1,90 @@
+"""The progress bar: task, speed in updates and in seed-updates, time left, and how the networks are doing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from lop_lightning.callbacks.continual import ContinualLearning, parts
+from lop_lightning.tasks import Chunk
+
+
+class ProgressBar(L.Callback):
+    """One line on a terminal; where there is none (a log file), a plain line every ``log_seconds``.
+
+    Args:
+        enabled: Whether to show anything.
+        log_seconds: Seconds between lines in a log.
+    """
+
+    def __init__(self, enabled: bool = True, log_seconds: float = 30.0) -> None:
+        self.enabled, self.log_seconds = enabled, log_seconds
+        self.console = Console(stderr=True)
+        self._bar: Progress | None = None
+
+    def on_train_start(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+        """Starts the clock."""
+        if not self.enabled:
+            return
+        self.stream, _ = parts(trainer, learner)
+        self._watcher = next((c for c in trainer.callbacks if isinstance(c, ContinualLearning)), None)  # type: ignore[attr-defined]
+        self._begun, self._done_before = time.monotonic(), self.stream.updates_before(self.stream.position)
+        self._logged = self._begun
+        total = self.stream.tasks * self.stream.updates_per_task
+        self._bar = Progress(
+            TextColumn("task {task.fields[place]}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+            _Speed(len(self.stream.seeds)), TimeRemainingColumn(), TextColumn("{task.fields[value]}"),
+            console=self.console, transient=False, disable=not self.console.is_terminal,
+        )  # fmt: skip
+        start = self._done_before
+        self._line = self._bar.add_task("", total=total, completed=start, place=self._place(0), value="compiling …")
+        self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, learner: L.LightningModule, outputs: Any, batch: Chunk, batch_idx: int
+    ) -> None:
+        """Moves on."""
+        if self._bar is None:
+            return
+        done = self.stream.updates_before(batch.end)
+        place, value = self._place(batch.begin.task), self._value()
+        self._bar.update(self._line, completed=done, place=place, value=value)
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self._logged >= self.log_seconds:
+            self._logged, speed = now, (done - self._done_before) / (now - self._begun)
+            left = (self.stream.tasks * self.stream.updates_per_task - done) / max(speed, 1e-9)
+            self.console.print(f"task {place}  {_speed_text(speed, len(self.stream.seeds))}  {left:.0f} s left  {value}")
+
+    def teardown(self, trainer: L.Trainer, learner: L.LightningModule, stage: str) -> None:
+        """Leaves the last state on the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _place(self, task: int) -> str:
+        return f"{task + 1}/{self.stream.tasks}"
+
+    def _value(self) -> str:
+        latest = None if self._watcher is None else self._watcher.latest
+        if latest is None:
+            return ""
+        loss, share = latest.nanmean(0).tolist()
+        return f"loss {loss:.4g}" if share != share else f"accuracy {share:.3f}  loss {loss:.4g}"
+
+
+class _Speed(ProgressColumn):
+    def __init__(self, seeds: int) -> None:
+        super().__init__()
+        self.seeds = seeds
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else _speed_text(task.speed, self.seeds))
+
+
+def _speed_text(speed: float, seeds: int) -> str:
+    return f"{speed:,.0f} updates/s  {speed * seeds:,.0f} seed-updates/s"

@@ -1,0 +1,90 @@
+"""From a checked configuration to the objects it names; types and values are checked on the way."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Sequence
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_class, get_method, get_object
+
+from lop_lightning.errors import ConfigError, LopError, nearest
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+
+
+def build(path: str, node: dict[str, Any], partial: bool = False, **given: Any) -> Any:
+    """What ``node`` of the configuration describes: ``_target_`` called with the node's other keys and ``given``.
+
+    Args:
+        path: The node's full name, for messages.
+        node: Plain containers; ``name`` is a label and not passed on.
+        partial: Check everything that can be checked now, but return the call instead of its result.
+        **given: What the program adds.
+
+    Raises:
+        LopError: an unknown key, a wrong type, or a value that the constructor refuses; the key has its full name.
+    """
+    target = _find(path, node["_target_"])
+    settings = {key: value for key, value in node.items() if key not in ("_target_", "name")}
+    _check_keys(path, target, settings)
+    if partial:
+        return lambda **late: _called(path, target, {**settings, **given, **late})
+    return _called(path, target, {**settings, **given})
+
+
+def _called(path: str, target: Any, arguments: dict[str, Any]) -> Any:
+    try:
+        return target(**arguments)
+    except ConfigError as error:
+        full = error.key if error.key in ("seeds", "chunk") else f"{path}.{error.key}"
+        raise LopError(error.line("hardware.chunk" if full == "chunk" else full)) from error
+
+
+def _find(path: str, name: str) -> Any:
+    for find in (get_class, get_method, get_object):
+        try:
+            return find(name)
+        except (ImportError, ValueError, AttributeError):
+            continue
+        except Exception as error:  # Hydra raises several kinds
+            raise LopError(f"{path}._target_={name} cannot be imported: {error}") from error
+    raise LopError(f"{path}._target_={name} cannot be imported")
+
+
+def _check_keys(path: str, target: Any, settings: dict[str, Any]) -> None:
+    callable_ = target.__init__ if inspect.isclass(target) else target
+    legal = [name for name in inspect.signature(callable_).parameters if name != "self"]
+    hints = get_type_hints(callable_)
+    for key, value in settings.items():
+        if key not in legal:
+            raise LopError(f"{path}.{key} is no key of {path}: expected one of {', '.join(legal)}{nearest(key, legal)}")
+        if key in hints and not _fits(value, hints[key]):
+            raise LopError(f"{path}.{key}={value!s} is not legal: expected {_in_words(hints[key])}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if origin in (list, tuple, Sequence) or hint in (list, tuple):
+        inner = [part for part in get_args(hint) if part is not Ellipsis] or [Any]
+        return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str, type(None)):
+        return isinstance(value, hint)
+    return True  # richer types are the constructor's own business
+
+
+def _in_words(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_in_words(part) for part in get_args(hint))
+    if origin in (list, tuple, Sequence):
+        inner = _in_words(get_args(hint)[0]) if get_args(hint) else "values"
+        return f"a list, each of it {inner}"
+    return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))

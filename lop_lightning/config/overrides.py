@@ -1,0 +1,126 @@
+"""The command line, checked against the configuration tree before anything is composed: one line says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lop_lightning.errors import LopError, nearest
+
+_TOP = ("hydra",)
+
+
+def config_directory() -> Path:
+    """Where ``conf/`` is: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "conf"
+    return inside if (inside / "config.yaml").exists() else package.parent / "conf"
+
+
+def parse(arguments: Sequence[str]) -> list[Override]:
+    """The overrides of a command line.
+
+    Raises:
+        LopError: one cannot be read.
+    """
+    parser, overrides = OverridesParser.create(), []
+    for argument in arguments:
+        if "=" not in argument and not argument.startswith("~"):
+            raise LopError(f"'{argument}' is no setting: write key=value, as seeds=10{_did_you_mean_group(argument)}")
+        try:
+            overrides.extend(parser.parse_overrides([argument]))
+        except HydraException as error:
+            raise LopError(f"cannot read '{argument}': {str(error).splitlines()[0]}") from None
+    return overrides
+
+
+def jobs(overrides: Sequence[Override]) -> list[list[str]]:
+    """The command lines of a sweep: every combination of the swept values."""
+    combined: list[list[str]] = [[]]
+    for override in overrides:
+        name, line = override.get_key_element(), str(override.input_line)
+        choices = [line]
+        if override.is_sweep_override():
+            choices = [f"{name}={value}" for value in override.sweep_string_iterator()]
+        combined = [[*job, choice] for job in combined for choice in choices]
+    return combined
+
+
+def composed(arguments: Sequence[str]) -> DictConfig:
+    """The configuration that a command line means.
+
+    Raises:
+        LopError: a group, an option, a key or a value is unknown; the message names the legal ones and the nearest.
+    """
+    overrides = parse(arguments)
+    groups = config_groups()
+    for override in overrides:
+        _check_group(override, groups)
+    chosen = [override for override in overrides if override.key_or_group in groups]
+    try:
+        with initialize_config_dir(str(config_directory()), version_base="1.3"):
+            skeleton = compose("config", [str(override.input_line) for override in chosen])
+            for override in overrides:
+                if override.key_or_group not in groups and not override.key_or_group.startswith("hydra."):
+                    _check_key(override, skeleton, list(groups))
+            return compose("config", list(arguments))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise LopError(" ".join(str(error).split())) from None
+
+
+def config_groups() -> dict[str, list[str]]:
+    """The groups of the configuration and the options of each (``dohare2024/permuted/bp`` for one in folders)."""
+    root = config_directory()
+    return {
+        folder.name: sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and not folder.name.startswith((".", "_"))
+    }
+
+
+def _check_group(override: Override, groups: dict[str, list[str]]) -> None:
+    name = override.key_or_group
+    if name not in groups or override.type == OverrideType.DEL:
+        return
+    values = [override.value()] if not override.is_sweep_override() else list(override.sweep_string_iterator())
+    for value in values:
+        if value is not None and str(value) not in groups[name]:
+            options = groups[name]
+            raise LopError(
+                f"{name}={value} is not legal: expected one of {', '.join(options)}{nearest(str(value), options)}"
+            )
+
+
+def _check_key(override: Override, skeleton: DictConfig, groups: list[str]) -> None:
+    if override.type == OverrideType.ADD:
+        raise LopError(f"{override.key_or_group}: keys cannot be added, only set; see the keys with 'lop --cfg job'")
+    node: Any = skeleton
+    walked: list[str] = []
+    for part in override.key_or_group.split("."):
+        legal = [str(key) for key in node] if OmegaConf.is_dict(node) else []
+        if part not in legal:
+            where = ".".join(walked)
+            shown = [key for key in legal if not key.startswith("_") and key != "name"] or ["no keys"]
+            if not walked:
+                shown = sorted({*shown, *groups})
+            at = f" of {where}" if where else ""
+            raise LopError(
+                f"{'.'.join([*walked, part])} is no key{at}: expected one of {', '.join(shown)}{nearest(part, shown)}"
+            )
+        walked.append(part)
+        node = node[part] if not OmegaConf.is_missing(node, part) else None
+
+
+def _did_you_mean_group(word: str) -> str:
+    for group, options in config_groups().items():
+        if word in options:
+            return f"; did you mean '{group}={word}'?"
+    return nearest(word, list(config_groups()))

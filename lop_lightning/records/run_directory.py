@@ -1,0 +1,147 @@
+"""The directory of a run: a function of what is computed, not of the clock. The same command finds the same place."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import lop_lightning
+from lop_lightning.errors import RunError
+
+FORMAT = 1
+"""Layout of run directories; another number is not read."""
+
+VOLATILE = (
+    ("runs_dir",), ("hardware",), ("logger",), ("experiment",), ("task", "data_dir"),
+    ("callbacks", "checkpoint"), ("callbacks", "progress"),
+)  # fmt: skip
+"""Keys that do not change what is computed, and so do not change the directory."""
+
+
+def identity(config: dict[str, Any]) -> str:
+    """Twelve hex digits: a hash of the resolved configuration without its volatile keys."""
+    kept = json.loads(json.dumps(config))
+    for *parents, last in VOLATILE:
+        node = kept
+        for parent in parents:
+            node = node.get(parent, {})
+        node.pop(last, None)
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class RunDirectory:
+    """``<runs_dir>/<task>/<model>/<algo>/<hash>/`` with everything that a run leaves.
+
+    Args:
+        config: The resolved configuration, plain containers.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config, self.identity = config, identity(config)
+        names = [config[group]["name"] for group in ("task", "model", "algo")]
+        self.path = Path(config["runs_dir"]).joinpath(*names, self.identity)
+        self.record = self.path / "record.csv"
+        self.checkpoints = self.path / "checkpoints"
+        self.summary = self.path / "summary.json"
+        self._lock: Any = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has finished."""
+        return self.summary.exists()
+
+    def check_format(self) -> None:
+        """Raises RunError when the directory was made by a version with another layout, or is no run directory."""
+        marker = self.path / "run.json"
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return
+        try:
+            found = json.loads(marker.read_text())["format"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise RunError(f"{self.path} is no run directory (run.json is missing or damaged): move it away") from None
+        if found != FORMAT:
+            raise RunError(
+                f"{self.path} was made by another version (layout {found}, this is {FORMAT}): move it away, "
+                "or set another runs_dir"
+            )
+
+    def open(self) -> None:
+        """Makes the directory, takes its lock, and writes down the configuration and the circumstances.
+
+        Raises:
+            RunError: another process is at work there, or it cannot be written.
+        """
+        self.check_format()
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            marker = {"format": FORMAT, "identity": self.identity}
+            write_atomically(self.path / "run.json", json.dumps(marker, indent=1))
+            if not (self.path / "config.yaml").exists():
+                write_atomically(self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
+            with (self.path / "sessions.jsonl").open("a") as file:
+                file.write(json.dumps(circumstances()) + "\n")
+        except BlockingIOError:
+            raise RunError(f"another process is training this run: {self.path}") from None
+        except OSError as error:
+            raise RunError(f"cannot write {error.filename or self.path}: {error.strerror}") from error
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Marks the run as done."""
+        write_atomically(self.summary, json.dumps(summary, indent=1))
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The file is whole or not there."""
+    beside = path.with_name(path.name + ".part")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def circumstances() -> dict[str, Any]:
+    """When, where and with what code a session of the run began."""
+    versions = {"lop_lightning": lop_lightning.__version__, "python": platform.python_version()}
+    for package in ("torch", "lightning", "hydra-core", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "?"
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": sys.argv,
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "versions": versions,
+        "git": _git("rev-parse", "HEAD"),
+        "changed": _git("status", "--porcelain", "--untracked-files=no"),
+    }
+
+
+def _git(*command: str) -> str:
+    try:
+        folder = Path(__file__).parent
+        done = subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
