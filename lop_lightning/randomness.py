@@ -1,8 +1,8 @@
 """Counter-based randomness: every draw is a pure function of who asks (seed, purpose, index) and nothing else.
 
 Two forms. :func:`generator` gives a NumPy generator for data made on the host. :func:`uniform` and :func:`normal`
-are arithmetic on tensors: they hash (key, clock, position) into numbers inside the compiled update itself, so that
-noise needs no memory, no state and no order, and is the same for one seed alone and for a hundred together.
+are arithmetic on tensors: they hash (key, clock, position) into numbers on the device, so that a rare draw (the fresh
+weights of a unit) needs no state and no order, and is the same for one seed alone and for a hundred together.
 """
 
 from __future__ import annotations

@@ -36,9 +36,13 @@ def rebuild(like: Tree, tensors: list[Tensor]) -> Tree:
 
 
 def unshared(old: Tree, new: Tree) -> Tree:
-    """``new``, where a leaf that is a leaf of ``old`` from another place (the weights before a step) is a copy.
+    """``new`` in the order of ``old``; a leaf that is ``old``'s from another place (the weights before a step) is copied.
 
-    So that ``new`` can be written over ``old`` leaf by leaf, in any order.
+    So that ``new`` can be written over ``old`` leaf by leaf.
     """
     before = {id(tensor) for tensor in leaves(old)}
-    return tree_map(lambda own, tensor: tensor.clone() if tensor is not own and id(tensor) in before else tensor, old, new)
+
+    def own(place: Tensor, tensor: Tensor) -> Tensor:
+        return tensor.clone() if tensor is not place and id(tensor) in before else tensor
+
+    return tree_map(own, old, new)

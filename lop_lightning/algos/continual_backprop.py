@@ -14,9 +14,9 @@ from lop_lightning.algos.lift import Execution
 from lop_lightning.algos.population import Population
 from lop_lightning.algos.replacement import (
     Coins,
+    new_clock,
     next_accumulated,
     next_probabilistic,
-    new_clock,
     replaced,
     soonest,
 )
@@ -167,9 +167,7 @@ class ContinualBackprop(Learner):
         worth = worth.masked_fill(age <= self.maturity_threshold, float("inf"))
         return worth.sort(dim=1, stable=True).indices[:, :count]
 
-    def _rebirth(
-        self, population: Population, number: int, layer: HiddenLayer, rows: Tensor, units: Tensor
-    ) -> None:
+    def _rebirth(self, population: Population, number: int, layer: HiddenLayer, rows: Tensor, units: Tensor) -> None:
         state, row = population.state["method"][layer.name], rows[:, None]
         mean = state["mean_activation"][row, units] / (1 - self.decay_rate ** state["age"][row, units])
         forgetting = self.reset_optimizer

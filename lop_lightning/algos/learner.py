@@ -128,9 +128,7 @@ class Learner(L.LightningModule):
         grads, (loss, output, activations) = grad(objective, has_aux=True)(state["params"])
         return grads, torch.stack([loss, accuracy(self.spec.loss, output, y)]), activations
 
-    def advance(
-        self, state: Tree, grads: Params, activations: dict[str, Tensor], noise: Tensor | None
-    ) -> Tree:
+    def advance(self, state: Tree, grads: Params, activations: dict[str, Tensor], noise: Tensor | None) -> Tree:
         """The state after the optimiser's step and the method's own."""
         params, optimizer = self.optimizer.update(state["params"], grads, state["optimizer"])
         shaken = {} if noise is None else split(noise, params)
@@ -164,7 +162,8 @@ class Learner(L.LightningModule):
             if isinstance(error, ConfigError):
                 raise
             shapes = f"inputs {list(spec.input_shape)} and {spec.output_size} outputs"
-            raise RunError(f"model: this network does not fit the stream ({shapes}): {str(error).splitlines()[0]}") from error
+            reason = str(error).partition("\n")[0]
+            raise RunError(f"model: this network does not fit the stream ({shapes}): {reason}") from error
         if tuple(output.shape) != (2, spec.output_size):
             raise RunError(f"model: its output has shape {list(output.shape[1:])}, the stream wants {spec.output_size}")
         self.layers: tuple[HiddenLayer, ...] = network.hidden_layers()
@@ -215,7 +214,9 @@ class Learner(L.LightningModule):
         """The gradients and the new parameters that the chunk's first update would give; changes nothing."""
         noise = None if population.noise is None else population.noise.at(population.updates, 1)[0]
 
-        def one(state: Tree, x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None) -> tuple[Params, Params]:
+        def one(
+            state: Tree, x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None
+        ) -> tuple[Params, Params]:
             grads, _, activations = self.gradients(state, x, y, active)
             return grads, self.advance(state, grads, activations, noise)["params"]
 

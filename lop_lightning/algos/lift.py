@@ -138,7 +138,7 @@ def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     # A code object of its own: the compiler keeps eight variants of each at most, and a sweep has more runs a process.
     own = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
-    options = {"post_grad_custom_pre_pass": OuterProducts()}
+    options: dict[str, Any] = {"post_grad_custom_pre_pass": OuterProducts()}
     return torch.compile(own, fullgraph=True, dynamic=False, options=options)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -44,9 +45,10 @@ class MLP(Network):
         self.activation_name = activation
         self.activation = activation_function(activation)
         widths = [math.prod(input_shape), *hidden, output_size]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
+        self.layers, self.widths = nn.ModuleList(layers), widths[1:-1]
         self.draws: list[Draw] = []
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(layers):
             nonlinearity = activation if index < len(hidden) else "linear"
             self.draws.append(draw(initialisation, widths[index], widths[index + 1], nonlinearity))
             fill(layer, self.draws[-1])
@@ -65,8 +67,7 @@ class MLP(Network):
     def hidden_layers(self) -> tuple[HiddenLayer, ...]:
         """One view a hidden layer: rows of its own weight enter, columns of the next weight leave."""
         views = []
-        for index, layer in enumerate(list(self.layers)[:-1]):
-            width = layer.out_features
+        for index, width in enumerate(self.widths):
             views.append(
                 HiddenLayer(
                     name=f"layers.{index}",

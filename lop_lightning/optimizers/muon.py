@@ -56,6 +56,7 @@ class Muon(Optimizer):
         check_number("momentum", momentum, 0, 1, open_high=True)
         check_count("iterations", iterations)
         check_number("rms_scale", rms_scale, 0)
+        check_number("eps", eps, 0)
         check_number("weight_decay", weight_decay, 0)
         check_betas(betas)
         self.lr, self.momentum, self.iterations, self.rms_scale = lr, momentum, iterations, rms_scale

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from bench import EAGER, assert_same, copy, data, make, train
+from bench import EAGER, assert_same, chunk, copy, data, make, train
 
 from lop_lightning.algos import ContinualBackprop
 from lop_lightning.algos.reset import reset_units
@@ -19,7 +19,7 @@ def cbp(seeds=(0,), optimizer=None, hidden=(5, 3), activation="tanh", **settings
 
 
 class Watch:
-    """Writes down every rebirth: (update, layer, seeds, units, ages before, utilities before)."""
+    """Writes down every rebirth: (layer, seeds, units, ages before, utilities before)."""
 
     def __init__(self, monkeypatch):
         self.found = []
@@ -27,7 +27,9 @@ class Watch:
 
     def __call__(self, population, layer, seeds, units, channel, **rest):
         state = population.state["method"][layer.name]
-        self.found.append((population.updates, layer.name, seeds, units, state["age"].clone(), state["utility"].clone()))
+        self.found.append(
+            (population.updates, layer.name, seeds, units, state["age"].clone(), state["utility"].clone())
+        )
         reset_units(population, layer, seeds, units, channel, **rest)
 
 
@@ -40,7 +42,7 @@ def test_only_mature_units_of_least_utility_are_reborn(monkeypatch, accumulate, 
     for _ in range(6):
         train(learner, *data(20, 2))
     assert len(watch.found) > 10
-    for _, _, seeds, units, age, utility in watch.found:
+    for _, seeds, units, age, utility in watch.found:
         worth = utility / (1 - 0.9**age)
         for seed, chosen in zip(seeds.tolist(), units):
             assert (age[seed, chosen] > maturity).all()
@@ -59,7 +61,7 @@ def test_the_number_reborn_is_the_rate_times_the_eligible(monkeypatch):
             earned[layer] += 0.05 * int((ages + 1 > 3).sum())
         train(learner, *data(1))
     for layer, budget in earned.items():
-        spent = sum(units.shape[1] for _, name, _, units, _, _ in watch.found if name == layer)
+        spent = sum(units.shape[1] for name, _, units, _, _ in watch.found if name == layer)
         assert spent == int(budget + 1e-9)
 
 
@@ -92,7 +94,9 @@ def rebirth(optimizer, layer=0, units=((1, 3),), **settings):
     return learner, before, memory
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.05, momentum=0.9), Adam(), AdamW(), Muon()], ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize(
+    "optimizer", [SGD(0.05, momentum=0.9), Adam(), AdamW(), Muon()], ids=lambda o: type(o).__name__
+)
 @pytest.mark.parametrize("layer", [0, 1])
 def test_exactly_the_units_own_entries_change(optimizer, layer):
     learner, before, memory = rebirth(optimizer, layer)
@@ -147,7 +151,9 @@ def test_a_unit_that_nobody_listens_to_is_reborn_unnoticed(layer):
 def test_bias_transfer_keeps_the_function_where_activations_are_constant(monkeypatch, transfer):
     """With one unchanging input and no learning, f̂ is the activation itself, so a rebirth leaves no trace."""
     watch = Watch(monkeypatch)
-    learner = cbp(optimizer=SGD(0.0), hidden=(6, 5), replacement_rate=0.04, maturity_threshold=2, bias_transfer=transfer)
+    learner = cbp(
+        optimizer=SGD(0.0), hidden=(6, 5), replacement_rate=0.04, maturity_threshold=2, bias_transfer=transfer
+    )
     x = data(1, batch=1)[0][0]
     output = learner.trace(learner.population, x).output
     changes = []
@@ -157,7 +163,6 @@ def test_bias_transfer_keeps_the_function_where_activations_are_constant(monkeyp
         changes.append((new - output).abs().max().item())
         output = new
     assert len(watch.found) > 10
-    # a first-layer rebirth moves the next layer only if it was noticed; second-layer f̂ is then still exact
     assert (max(changes) < 1e-12) == transfer
 
 
@@ -206,8 +211,6 @@ def test_another_population_does_not_disturb_the_first():
     learner, alone = (cbp(replacement_rate=0.1, maturity_threshold=1, accumulate=False) for _ in range(2))
     other = learner.new_population("fresh")
     assert copy(other)[0][0].ne(copy(learner.population)[0][0]).all()
-    from bench import chunk
-
     for first in range(0, 30, 5):
         inputs, targets = data(5, source=first)
         train(learner, inputs, targets)

@@ -107,8 +107,9 @@ def test_probabilistic_replacement_is_the_definition(rounds_down):
 
 def test_probabilistic_replacement_keeps_its_rate_above_one():
     """ρ·n = 2.5: half a unit each update would be lost by rounding down (the reference does)."""
-    exact = foreseen(5, 0, 20_000, lambda clock, c=Coins(1, 0): next_probabilistic(clock, 0.5, c))
-    down = foreseen(5, 0, 20_000, lambda clock, c=Coins(1, 0): next_probabilistic(clock, 0.5, c, rounds_down=True))
+    coins = Coins(1, 0)
+    exact = foreseen(5, 0, 20_000, lambda clock: next_probabilistic(clock, 0.5, coins))
+    down = foreseen(5, 0, 20_000, lambda clock: next_probabilistic(clock, 0.5, coins, rounds_down=True))
     total = sum(count for _, count in exact)
     assert abs(total - 2.5 * 20_000) < 5 * (20_000 * 0.25) ** 0.5
     assert sum(count for _, count in down) == 2 * 20_000
@@ -116,7 +117,8 @@ def test_probabilistic_replacement_keeps_its_rate_above_one():
 
 def test_probabilistic_rate_within_binomial_bounds():
     rate, width, updates = 1e-3, 20, 200_000
-    found = foreseen(width, 0, updates, lambda clock, c=Coins(2, 0): next_probabilistic(clock, rate, c))
+    coins = Coins(2, 0)
+    found = foreseen(width, 0, updates, lambda clock: next_probabilistic(clock, rate, coins))
     chance = rate * width
     deviation = (updates * chance * (1 - chance)) ** 0.5
     assert abs(len(found) - updates * chance) < 4 * deviation
