@@ -92,7 +92,7 @@ def write_random_images(folder: Path, count: int = 60_000) -> None:
 
 
 REGRESSION = Problem(
-    "20-5-1 online", _regression, 10, (5,), "relu", 0.01, 1e-4, 10_000, 10_000,
+    "20-5-1 online", _regression, 20, (5,), "relu", 0.01, 1e-4, 10_000, 10_000,
     {("bp", 1): 8, ("bp", 30): None, ("bp", 100): 1000, ("cbp", 1): None, ("cbp", 30): None, ("cbp", 100): 400},
 )  # fmt: skip
 NARROW = Problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -114,7 +115,7 @@ def bytes_of_an_update(problem: Problem, inputs: int, outputs: int) -> int:
     The forward pass reads all weights, the backward pass all but the first layer's, the step reads and writes all.
     """
     widths = [inputs, *problem.hidden, outputs]
-    weights = [a * b for a, b in zip(widths, widths[1:])]
+    weights = [a * b for a, b in pairwise(widths)]
     return 4 * (4 * sum(weights) - weights[0])
 
 

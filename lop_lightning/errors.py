@@ -27,11 +27,17 @@ class ConfigError(LopError, ValueError):
 
     def line(self, key: str) -> str:
         """The message, under the key's full name (``algo.replacement_rate``)."""
-        return f"{key}={self.value!s} is not legal: expected {self.expected}{nearest(str(self.value), self.choices)}"
+        shown = as_written(self.value)
+        return f"{key}={shown} is not legal: expected {self.expected}{nearest(shown, self.choices)}"
 
 
 class RunError(LopError, RuntimeError):
     """A run cannot go on: damaged checkpoint, full disk, non-finite loss, a directory in use."""
+
+
+def as_written(value: object) -> str:
+    """A value as the command line has it: ``null``, ``true``, ``[1, 2]``."""
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
 def nearest(word: str, choices: Sequence[str]) -> str:
@@ -60,7 +66,10 @@ def check_number(
     above = is_number and (value > low if open_low else value >= low)
     below = is_number and (value < high if open_high else value <= high)
     if not (above and below):
-        left, right = "(" if open_low or low == float("-inf") else "[", ")" if open_high or high == float("inf") else "]"
+        left, right = (
+            "(" if open_low or low == float("-inf") else "[",
+            ")" if open_high or high == float("inf") else "]",
+        )
         raise ConfigError(key, value, f"a number in {left}{low:g}, {high:g}{right}")
 
 

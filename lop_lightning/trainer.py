@@ -21,6 +21,7 @@ _QUIET = (
     ".*Trying to infer the `batch_size`.*",
     ".*LeafSpec.*",
 )
+_QUIET_LOGGERS = ("lightning.pytorch", "lightning.fabric", "torch.utils.cpp_extension")  # the last: "No CUDA runtime"
 
 
 def stream_trainer(
@@ -41,7 +42,8 @@ def stream_trainer(
     """
     for pattern in _QUIET:
         warnings.filterwarnings("ignore", pattern)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     return L.Trainer(
         max_epochs=stream.tasks * stream.epochs_per_task,
         accelerator=accelerator,

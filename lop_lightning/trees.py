@@ -36,7 +36,7 @@ def rebuild(like: Tree, tensors: list[Tensor]) -> Tree:
 
 
 def unshared(old: Tree, new: Tree) -> Tree:
-    """``new`` in the order of ``old``; a leaf that is ``old``'s from another place (the weights before a step) is copied.
+    """``new`` in the order of ``old``; a leaf that was ``old``'s elsewhere (the weights before a step) is a copy.
 
     So that ``new`` can be written over ``old`` leaf by leaf.
     """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -20,7 +22,7 @@ from lop_lightning.tasks import Chunk
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class Interrupted(RunError):
+class Interrupted(RunError):  # noqa: N818 - it is no error
     """The run was asked to stop and has written a checkpoint.
 
     Attributes:
@@ -67,13 +69,18 @@ class Checkpoint(L.Callback):
         self._saved_update = 0
         self._random: dict[str, Any] | None = None
 
+    def setup(self, trainer: L.Trainer, learner: L.LightningModule, stage: str) -> None:
+        """Notes who had the signals, before Lightning puts a handler of its own on SIGTERM."""
+        if self.directory is not None and threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.getsignal(number) for number in SIGNALS}
+
     def on_train_start(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
         """Takes over the signals, and puts the global generators where they were."""
         self._saved_at, self._saved_update = time.monotonic(), parts(trainer, learner)[1].population.updates  # type: ignore[union-attr]
         if self._random is not None:
             _restore_random(self._random)
-        if self.directory is not None:
-            self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        for number in self._previous:
+            signal.signal(number, self._on_signal)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, learner: L.LightningModule, outputs: Any, batch: Chunk, batch_idx: int
@@ -90,6 +97,10 @@ class Checkpoint(L.Callback):
         """The last checkpoint holds the trained networks."""
         self.save(trainer, learner)
 
+    def on_exception(self, trainer: L.Trainer, learner: L.LightningModule, exception: BaseException) -> None:
+        """Lightning does not tear down after an exception."""
+        self.teardown(trainer, learner, "fit")
+
     def teardown(self, trainer: L.Trainer, learner: L.LightningModule, stage: str) -> None:
         """Gives the signals back."""
         for number, handler in self._previous.items():
@@ -97,13 +108,17 @@ class Checkpoint(L.Callback):
         self._previous = {}
 
     def save(self, trainer: L.Trainer, learner: L.LightningModule) -> Path | None:
-        """Writes a checkpoint and removes all but the newest ``keep``."""
+        """Writes a checkpoint and removes earlier ones but the newest, so that ``keep`` are left.
+
+        Later ones can only be damaged or foreign (or training would have gone on from there): they are not counted.
+        """
         if self.directory is None:
             return None
         self._saved_at, self._saved_update = time.monotonic(), parts(trainer, learner)[1].population.updates  # type: ignore[union-attr]
         path = self.directory / f"update-{self._saved_update:012d}.ckpt"
         trainer.save_checkpoint(path)
-        for old in sorted(self.directory.glob("*.ckpt"))[: -self.keep]:
+        earlier = sorted(old for old in self.directory.glob("update-*.ckpt") if old.name < path.name)
+        for old in (*earlier[: len(earlier) + 1 - self.keep], *self.directory.glob("*.ckpt.part")):
             old.unlink()
         return path
 
@@ -141,11 +156,14 @@ class Checkpoint(L.Callback):
             signal.signal(number, signal.default_int_handler)
             raise KeyboardInterrupt
         self.asked = number
+        again = ", again to stop at once" if number == signal.SIGINT else ""
+        line = f"lop: {signal.Signals(number).name}: stopping at the end of this chunk{again}\n"
+        os.write(2, f"\n{line}".encode() if os.isatty(2) else line.encode())  # print() may be what was interrupted
 
 
 def _save_random() -> dict[str, Any]:
     version, words, gauss = random.getstate()
-    kind, keys, place, has_gauss, cached = np.random.get_state()
+    kind, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global one
     return {
         "torch": torch.get_rng_state(),
         "python": [version, list(words), gauss],

@@ -1,4 +1,4 @@
-"""The continual-learning callback: it watches the stream go from task to task and records what it does to plasticity."""
+"""The continual-learning callback: watches the stream go from task to task and records what it does to plasticity."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from lop_lightning.algos.learner import Learner
+from lop_lightning.callbacks.mirror import Mirror
 from lop_lightning.callbacks.plasticity import (
     GROUPS,
     Measurement,
+    evaluation_sets,
     on_evaluation,
     on_first_update,
     on_probe,
@@ -22,10 +24,9 @@ from lop_lightning.callbacks.tally import Tally
 from lop_lightning.errors import ConfigError, RunError, check_choice, check_count
 from lop_lightning.records import Record
 from lop_lightning.tasks import Chunk, TaskStream
-from lop_lightning.tasks.base import Batch
 
 
-class Diverged(RunError):
+class Diverged(RunError):  # noqa: N818 - what happened, in the field's word
     """The loss of a seed is no longer a number."""
 
 
@@ -64,6 +65,7 @@ class ContinualLearning(L.Callback):
         self.metrics, self.nonfinite = list(metrics), nonfinite
         self.dropped: dict[int, int] = {}
         self.latest: Tensor | None = None
+        self._mirror = Mirror()
         self._tally: Tally | None = None
         self._restored: dict[str, Any] = {}
 
@@ -77,7 +79,6 @@ class ContinualLearning(L.Callback):
         self._initial = initial.params
         if self._restored:
             self.record.rewind(self._restored["position"])
-            self.dropped = self._restored["dropped"]
             if self._restored["tally"] is not None:
                 self._tally = Tally(1, 1)
                 self._tally.load(self._restored["tally"], stream.device)
@@ -96,10 +97,10 @@ class ContinualLearning(L.Callback):
         population = self._population
         place = (task, 0, population.updates)
         if "gradients" in self.metrics:
-            self._write(place, on_first_update(self.learner, population, batch))
+            self.write(place, on_first_update(self.learner, population, batch))
         if "start" in self.measure_at:
             measured = on_probe(self.learner, population, self.stream.stacked_probe(task), self.metrics)
-            self._write(place, ((f"start_{name}", layer, values) for name, layer, values in measured))
+            self.write(place, ((f"start_{name}", layer, values) for name, layer, values in measured))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, learner: L.LightningModule, outputs: Any, batch: Chunk, batch_idx: int
@@ -111,9 +112,14 @@ class ContinualLearning(L.Callback):
         epoch, before = batch.begin.epoch, self._population.updates - self._tally.done - measures.shape[0]
         for done, means in self._tally.add(measures):
             self.latest = means
-            self._write((batch.begin.task, epoch, before + done), self._online("online", means))
+            self.write((batch.begin.task, epoch, before + done), self._online("online", means))
         if batch.ends_task:
             self._end_of_task(batch.begin.task, epoch)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+        """When a task has ended (and its fresh reference is trained): shows it to the loggers."""
+        if self.stream.position.epoch == 0:
+            self._mirror.log(trainer.loggers, [seed not in self.dropped for seed in self.learner.seeds])
 
     def on_exception(self, trainer: L.Trainer, learner: L.LightningModule, exception: BaseException) -> None:
         """Whatever was measured is kept."""
@@ -125,13 +131,26 @@ class ContinualLearning(L.Callback):
         self.record.flush(durable=self.record.path is not None)
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the record reaches, and the task's half-filled bins."""
-        tally = None if self._tally is None else self._tally.state()
-        return {"position": self.record.position(), "tally": tally, "dropped": dict(self.dropped)}
+        """How far the record reaches, the task's half-filled bins, and its rows that no logger has seen."""
+        return {
+            "position": self.record.position(),
+            "tally": None if self._tally is None else self._tally.state(),
+            "dropped": dict(self.dropped),
+            "mirror": self._mirror.state(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Used when training starts."""
-        self._restored = state_dict
+        """The record is cut back when training starts; a stream that is at its end does not start."""
+        self._restored, self.dropped = state_dict, state_dict["dropped"]
+        self._mirror.load(state_dict["mirror"])
+
+    # ---- what others use
+
+    def write(self, place: tuple[int, int, int], measured: Iterable[Measurement]) -> None:
+        """Rows of all seeds at ``place`` (task, epoch, updates made so far), for the record and its mirrors."""
+        for name, layer, values in measured:
+            self.record.write(self.learner.seeds, place, name, values, layer)
+            self._mirror.add(place[0], name, layer, values)
 
     # ---- inside
 
@@ -147,25 +166,21 @@ class ContinualLearning(L.Callback):
         assert tally is not None
         place = (task, epoch, population.updates)
         ends = (("initial_loss", tally.first), ("min_loss", tally.least), ("final_loss", tally.last))
-        self._write(place, ((name, "", values) for name, values in ends))
+        self.write(place, ((name, "", values) for name, values in ends))
         if self._is_measured(task):
             if "end" in self.measure_at:
                 probe = self.stream.stacked_probe(task)
-                self._write(place, on_probe(self.learner, population, probe, self.metrics))
+                self.write(place, on_probe(self.learner, population, probe, self.metrics))
             for name, batch in evaluation_sets(self.stream, task).items():
-                self._write(place, on_evaluation(self.learner, population, name, batch))
+                self.write(place, on_evaluation(self.learner, population, name, batch))
             if "weights" in self.metrics:
-                self._write(place, on_weights(self.learner, population, self._initial))
+                self.write(place, on_weights(self.learner, population, self._initial))
         self.record.flush()
 
     def _online(self, prefix: str, means: Tensor) -> Iterable[Measurement]:
         yield f"{prefix}_loss", "", means[:, 0]
         if self.learner.spec.is_classification:
             yield f"{prefix}_accuracy", "", means[:, 1]
-
-    def _write(self, place: tuple[int, int, int], measured: Iterable[Measurement]) -> None:
-        for name, layer, values in measured:
-            self.record.write(self.learner.seeds, place, name, values, layer)
 
     def _check_finite(self, loss: Tensor, chunk: Chunk) -> None:
         finite = torch.isfinite(loss)
@@ -179,9 +194,9 @@ class ContinualLearning(L.Callback):
             update = chunk.begin.epoch * self.stream.updates_per_epoch + chunk.begin.update + first
             if self.nonfinite == "stop":
                 raise Diverged(
-                    f"seed {seed} diverged: its loss is {loss[first, row].item()} in task {chunk.begin.task}, "
-                    f"update {update} of the task; lower optimizer.lr, or set callbacks.continual.nonfinite=drop "
-                    "to go on without such seeds"
+                    f"seed {seed} diverged: its loss is {loss[first, row].item()} in task {chunk.begin.task + 1}/"
+                    f"{self.stream.tasks}, update {update} of the task; lower optimizer.lr, or set "
+                    "callbacks.continual.nonfinite=drop to go on without such seeds"
                 )
             self.dropped[seed] = update
             place = (chunk.begin.task, chunk.begin.epoch, self._population.updates)
@@ -198,18 +213,3 @@ def parts(trainer: L.Trainer, learner: L.LightningModule) -> tuple[TaskStream, L
     if not isinstance(stream, TaskStream) or not isinstance(learner, Learner):
         raise RunError("this callback goes with a TaskStream and a Learner: Trainer.fit(learner, datamodule=stream)")
     return stream, learner
-
-
-def evaluation_sets(stream: TaskStream, task: int) -> dict[str, Batch]:
-    """The held-out sets of one task, of all seeds: inputs ``[S, N, ...]`` and targets ``[S, N, ...]``."""
-    first = stream.task(stream.seeds[0], task).evaluation
-    if not first:
-        return {}
-    rest = [stream.task(seed, task).evaluation for seed in stream.seeds[1:]]
-    return {
-        name: (
-            torch.stack([inputs, *(sets[name][0] for sets in rest)]).to(stream.device),
-            torch.stack([targets, *(sets[name][1] for sets in rest)]).to(stream.device),
-        )
-        for name, (inputs, targets) in first.items()
-    }

@@ -1,4 +1,4 @@
-"""Fresh reference networks: what a new network reaches on a task with the same budget. The gap is the plasticity lost."""
+"""Fresh references: what a new network reaches on a task with the same budget. The gap is the plasticity lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
+from torch import Tensor
 
 from lop_lightning.callbacks.continual import ContinualLearning, parts
 from lop_lightning.callbacks.plasticity import on_probe
@@ -55,14 +55,13 @@ class FreshReference(L.Callback):
             raise RunError("FreshReference writes through the ContinualLearning callback: add one")
         population = learner.new_population("fresh", task)
         tally, place = Tally(stream.updates_per_task, 1), (task, 0, learner.population.updates)  # type: ignore[union-attr]
-        means = torch.empty(0)
+        bins: list[tuple[int, Tensor]] = []
         for chunk in stream.task_chunks(task):
-            for _, means in tally.add(learner.train_chunk(population, chunk)):
-                pass
+            bins += tally.add(learner.train_chunk(population, chunk))
+        (_, means), *_ = bins
         rows = [("online_loss", means[:, 0]), ("min_loss", tally.least), ("final_loss", tally.last)]
         if learner.spec.is_classification:
             rows.append(("online_accuracy", means[:, 1]))
         rows += [(name, values) for name, _, values in on_probe(learner, population, stream.stacked_probe(task), [])]
-        for name, values in rows:
-            watcher.record.write(learner.seeds, place, f"fresh_{name}", values)
+        watcher.write(place, ((f"fresh_{name}", "", values) for name, values in rows))
         watcher.record.flush()

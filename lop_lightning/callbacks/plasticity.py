@@ -15,6 +15,7 @@ from lop_lightning.algos.population import Population
 from lop_lightning.networks import HiddenLayer, Trace
 from lop_lightning.networks.activations import derivative
 from lop_lightning.optimizers.base import Params
+from lop_lightning.tasks import TaskStream
 from lop_lightning.tasks.base import Batch, Chunk
 
 Measurement = tuple[str, str, Tensor]
@@ -23,7 +24,7 @@ Measurement = tuple[str, str, Tensor]
 
 @dataclass
 class LayerView:
-    """One hidden layer of S networks on the probe batch: samples ``[S, N, width]`` before and after the nonlinearity."""
+    """One hidden layer of S networks on the probe batch: samples ``[S, N, width]`` around the nonlinearity."""
 
     layer: HiddenLayer
     preactivations: Tensor
@@ -64,7 +65,7 @@ GROUPS = (*LAYER_METRICS, "weights", "gradients")
 
 
 def on_probe(learner: Learner, population: Population, probe: Batch, groups: list[str]) -> Iterator[Measurement]:
-    """Activation metrics of every hidden layer, and loss and accuracy on the probe (``post_loss``, ``post_accuracy``)."""
+    """Activation metrics of every hidden layer; loss and accuracy on the probe (``post_loss``, ``post_accuracy``)."""
     trace = learner.trace(population, probe[0])
     yield from _named("post", *performance(learner, trace.output, probe[1]))
     for layer in learner.layers:
@@ -90,6 +91,21 @@ def performance(
         return learner.loss(output, target), accuracy(learner.spec.loss, output, target)
 
     return torch.vmap(one, in_dims=(0, 0, None if active is None else 0))(output, targets, active)
+
+
+def evaluation_sets(stream: TaskStream, task: int) -> dict[str, Batch]:
+    """The held-out sets of one task, of all seeds: inputs ``[S, N, ...]`` and targets ``[S, N, ...]``."""
+    first = stream.task(stream.seeds[0], task).evaluation
+    if not first:
+        return {}
+    rest = [stream.task(seed, task).evaluation for seed in stream.seeds[1:]]
+    return {
+        name: (
+            torch.stack([inputs, *(sets[name][0] for sets in rest)]).to(stream.device),
+            torch.stack([targets, *(sets[name][1] for sets in rest)]).to(stream.device),
+        )
+        for name, (inputs, targets) in first.items()
+    }
 
 
 def on_evaluation(learner: Learner, population: Population, name: str, batch: Batch) -> Iterator[Measurement]:

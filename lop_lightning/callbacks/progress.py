@@ -58,7 +58,12 @@ class ProgressBar(L.Callback):
         if not self.console.is_terminal and now - self._logged >= self.log_seconds:
             self._logged, speed = now, (done - self._done_before) / (now - self._begun)
             left = (self.stream.tasks * self.stream.updates_per_task - done) / max(speed, 1e-9)
-            self.console.print(f"task {place}  {_speed_text(speed, len(self.stream.seeds))}  {left:.0f} s left  {value}")
+            line = f"task {place}  {_speed_text(speed, len(self.stream.seeds))}  {left:.0f} s left  {value}"
+            self.console.print(line, soft_wrap=True, highlight=False)
+
+    def on_exception(self, trainer: L.Trainer, learner: L.LightningModule, exception: BaseException) -> None:
+        """Lightning does not tear down after an exception; the terminal must have its cursor back."""
+        self.teardown(trainer, learner, "fit")
 
     def teardown(self, trainer: L.Trainer, learner: L.LightningModule, stage: str) -> None:
         """Leaves the last state on the screen."""

@@ -25,11 +25,11 @@ class Tally:
         self.first = self.least = self.last = torch.empty(0)
 
     def add(self, measures: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Takes measures ``[K, S, 2]`` (loss, accuracy); yields (updates of the task so far, means ``[S, 2]``) a bin."""
+        """Takes measures ``[K, S, 2]`` (loss, accuracy); yields (updates of the task so far, means ``[S, 2]``)."""
         loss = measures[..., 0]
         if self.done == 0:
-            self.first, self.least = loss[0], loss.amin(0)
-        self.least, self.last = torch.minimum(self.least, loss.amin(0)), loss[-1]
+            self.first, self.least = loss[0].clone(), loss.amin(0)  # a view would be saved with all it is a view of
+        self.least, self.last = torch.minimum(self.least, loss.amin(0)), loss[-1].clone()
         start = 0
         while start < measures.shape[0]:
             number = self.done * self.bins // self.updates

@@ -5,16 +5,15 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Sequence
+from pkgutil import resolve_name
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from hydra.utils import get_class, get_method, get_object
-
-from lop_lightning.errors import ConfigError, LopError, nearest
+from lop_lightning.errors import ConfigError, LopError, as_written, nearest
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
 
-def build(path: str, node: dict[str, Any], partial: bool = False, **given: Any) -> Any:
+def build(path: str, node: dict[str, Any] | None, partial: bool = False, **given: Any) -> Any:
     """What ``node`` of the configuration describes: ``_target_`` called with the node's other keys and ``given``.
 
     Args:
@@ -26,6 +25,8 @@ def build(path: str, node: dict[str, Any], partial: bool = False, **given: Any) 
     Raises:
         LopError: an unknown key, a wrong type, or a value that the constructor refuses; the key has its full name.
     """
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise LopError(f"{path}={as_written(node)} is not legal: expected settings with a _target_")
     target = _find(path, node["_target_"])
     settings = {key: value for key, value in node.items() if key not in ("_target_", "name")}
     _check_keys(path, target, settings)
@@ -43,14 +44,13 @@ def _called(path: str, target: Any, arguments: dict[str, Any]) -> Any:
 
 
 def _find(path: str, name: str) -> Any:
-    for find in (get_class, get_method, get_object):
-        try:
-            return find(name)
-        except (ImportError, ValueError, AttributeError):
-            continue
-        except Exception as error:  # Hydra raises several kinds
-            raise LopError(f"{path}._target_={name} cannot be imported: {error}") from error
-    raise LopError(f"{path}._target_={name} cannot be imported")
+    try:
+        found = resolve_name(name)
+    except Exception as error:  # a module may raise anything when it is imported
+        raise LopError(f"{path}._target_={name} cannot be imported: {' '.join(str(error).split())}") from error
+    if not callable(found):
+        raise LopError(f"{path}._target_={name} is nothing that can be called")
+    return found
 
 
 def _check_keys(path: str, target: Any, settings: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ def _check_keys(path: str, target: Any, settings: dict[str, Any]) -> None:
         if key not in legal:
             raise LopError(f"{path}.{key} is no key of {path}: expected one of {', '.join(legal)}{nearest(key, legal)}")
         if key in hints and not _fits(value, hints[key]):
-            raise LopError(f"{path}.{key}={value!s} is not legal: expected {_in_words(hints[key])}")
+            raise LopError(f"{path}.{key}={as_written(value)} is not legal: expected {_in_words(hints[key])}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -13,9 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lop_lightning.errors import LopError, nearest
-
-_TOP = ("hydra",)
+from lop_lightning.errors import LopError, as_written, nearest
 
 
 def config_directory() -> Path:
@@ -43,13 +41,20 @@ def parse(arguments: Sequence[str]) -> list[Override]:
 
 
 def jobs(overrides: Sequence[Override]) -> list[list[str]]:
-    """The command lines of a sweep: every combination of the swept values."""
+    """The command lines of a sweep: every combination of the swept values.
+
+    Raises:
+        LopError: values are described that cannot be listed (``interval``, ``glob``).
+    """
     combined: list[list[str]] = [[]]
     for override in overrides:
         name, line = override.get_key_element(), str(override.input_line)
         choices = [line]
-        if override.is_sweep_override():
-            choices = [f"{name}={value}" for value in override.sweep_string_iterator()]
+        try:
+            if override.is_sweep_override():
+                choices = [f"{name}={value}" for value in override.sweep_string_iterator()]
+        except HydraException:
+            raise LopError(f"'{line}' is no list of values: write them one by one, as {name}=1,2,3") from None
         combined = [[*job, choice] for job in combined for choice in choices]
     return combined
 
@@ -69,11 +74,13 @@ def composed(arguments: Sequence[str]) -> DictConfig:
         with initialize_config_dir(str(config_directory()), version_base="1.3"):
             skeleton = compose("config", [str(override.input_line) for override in chosen])
             for override in overrides:
-                if override.key_or_group not in groups and not override.key_or_group.startswith("hydra."):
+                if override.key_or_group not in groups and not override.key_or_group.startswith(("hydra.", "hydra/")):
                     _check_key(override, skeleton, list(groups))
-            return compose("config", list(arguments))
+            config = compose("config", list(arguments))
+            OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise LopError(" ".join(str(error).split())) from None
+    return config
 
 
 def config_groups() -> dict[str, list[str]]:
@@ -88,27 +95,29 @@ def config_groups() -> dict[str, list[str]]:
 
 def _check_group(override: Override, groups: dict[str, list[str]]) -> None:
     name = override.key_or_group
-    if name not in groups or override.type == OverrideType.DEL:
+    if name not in groups:
         return
     values = [override.value()] if not override.is_sweep_override() else list(override.sweep_string_iterator())
-    for value in values:
-        if value is not None and str(value) not in groups[name]:
-            options = groups[name]
-            raise LopError(
-                f"{name}={value} is not legal: expected one of {', '.join(options)}{nearest(str(value), options)}"
-            )
+    for value in [None] if override.type == OverrideType.DEL else values:
+        if value is None or str(value) not in groups[name]:
+            shown, options = as_written(value), groups[name]
+            raise LopError(f"{name}={shown} is not legal: expected one of {', '.join(options)}{nearest(shown, options)}")
 
 
 def _check_key(override: Override, skeleton: DictConfig, groups: list[str]) -> None:
-    if override.type == OverrideType.ADD:
-        raise LopError(f"{override.key_or_group}: keys cannot be added, only set; see the keys with 'lop --cfg job'")
+    if override.type in (OverrideType.ADD, OverrideType.FORCE_ADD, OverrideType.DEL):
+        raise LopError(
+            f"{override.key_or_group}: keys cannot be added or removed, only set; see the keys with 'lop --cfg job'"
+        )
     node: Any = skeleton
     walked: list[str] = []
     for part in override.key_or_group.split("."):
         legal = [str(key) for key in node] if OmegaConf.is_dict(node) else []
         if part not in legal:
             where = ".".join(walked)
-            shown = [key for key in legal if not key.startswith("_") and key != "name"] or ["no keys"]
+            shown = [key for key in legal if not key.startswith("_") and key != "name"]
+            if walked and not shown:
+                raise LopError(f"{'.'.join([*walked, part])} is no key: {where} has none")
             if not walked:
                 shown = sorted({*shown, *groups})
             at = f" of {where}" if where else ""

@@ -59,7 +59,7 @@ def latest_checkpoint(directory: Path, run: str) -> tuple[Path | None, list[str]
     Raises:
         RunError: there are checkpoints and none can be used. Nothing is deleted.
     """
-    complaints = []
+    complaints: list[str] = []
     for path in sorted(directory.glob("*.ckpt"), reverse=True):
         try:
             if (owner := read_checkpoint(path)["run"]) == run:
@@ -68,5 +68,7 @@ def latest_checkpoint(directory: Path, run: str) -> tuple[Path | None, list[str]
         except RunError as error:
             complaints.append(str(error))
     if complaints:
-        raise RunError("; ".join(complaints) + f"; no sound checkpoint is left: move {directory.parent} away to start anew")
+        raise RunError(
+            "; ".join(complaints) + f"; no sound checkpoint is left: move {directory.parent} away to start anew"
+        )
     return None, complaints

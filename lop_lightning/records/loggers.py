@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from lop_lightning.errors import check_choice
+from lop_lightning.errors import RunError, check_choice
 
 
 def wandb_logger(directory: Path, run: str, project: str, entity: str | None, mode: str) -> Logger:
@@ -24,5 +25,31 @@ def wandb_logger(directory: Path, run: str, project: str, entity: str | None, mo
 
 
 def csv_logger(directory: Path, run: str) -> Logger:
-    """Lightning's CSV logger, in ``csv/`` of the run directory."""
-    return CSVLogger(directory, name="csv", version="")
+    """Lightning's CSV logger, in ``csv/version_<n>/`` of the run directory, one a session: it would delete its own.
+
+    Args:
+        directory: The run directory.
+        run: Not used.
+    """
+    return CSVLogger(directory, name="csv")
+
+
+def begin_logging(loggers: Sequence[Logger]) -> None:
+    """Opens what loggers write to, before anything is trained.
+
+    Raises:
+        RunError: a logger cannot begin (no account, no connection).
+    """
+    for logger in loggers:
+        try:
+            _ = logger.experiment  # type: ignore[attr-defined]
+        except Exception as error:  # W&B raises several kinds
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise RunError(f"logger: {reason}; logger=none does without, logger.mode=offline sends nothing") from error
+
+
+def end_logging(loggers: Sequence[Logger]) -> None:
+    """Ends W&B runs: else the next run of this process would be written into this one's."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish(quiet=True)

@@ -29,7 +29,7 @@ class Record:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self._rows: list[str] = []
-        self._file: io.BufferedIOBase = io.BytesIO() if path is None else path.open("ab")
+        self._file: io.BytesIO | io.FileIO = io.BytesIO() if path is None else io.FileIO(path, "ab")
         if self._file.tell() == 0:
             self._rows.append(HEADER)
 
@@ -53,16 +53,20 @@ class Record:
         """Hands the rows to the operating system; ``durable`` waits until they are on the disk.
 
         Raises:
-            RunError: the disk is full or the file cannot be written.
+            RunError: the disk is full or the file cannot be written; then the rows are dropped, all of them.
         """
+        content, whole = "".join(self._rows).encode(), self._file.tell()
+        self._rows.clear()
         try:
-            self._file.write("".join(self._rows).encode())
-            self._file.flush()
+            while content:  # the operating system may take a part of it only
+                content = content[self._file.write(content) :]
             if durable and self.path is not None:
                 os.fsync(self._file.fileno())
         except OSError as error:
-            raise RunError(f"cannot write {self.path}: {error.strerror}; make room and run the same command again") from error
-        self._rows.clear()
+            self._file.truncate(whole)
+            raise RunError(
+                f"cannot write {self.path}: {error.strerror}; make room and run the same command again"
+            ) from error
 
     def position(self) -> int:
         """Bytes written, after a durable flush."""
@@ -78,7 +82,10 @@ class Record:
         self._rows.clear()
         size = self._file.seek(0, os.SEEK_END)
         if size < position:
-            raise RunError(f"{self.path} has {size} bytes, the checkpoint was made when it had {position}: rows are lost")
+            raise RunError(
+                f"{self.path} has {size} bytes, the checkpoint was made when it had {position}: rows are lost; put the "
+                f"file back, or move {self.path and self.path.parent} away to start anew"
+            )
         self._file.truncate(position)
         self._file.seek(position)
 
@@ -93,5 +100,7 @@ class Record:
     def close(self) -> None:
         """Writes what is left and closes the file."""
         if not self._file.closed:
-            self.flush(durable=True)
-            self._file.close()
+            try:
+                self.flush(durable=True)
+            finally:
+                self._file.close()

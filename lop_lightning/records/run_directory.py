@@ -22,11 +22,17 @@ from lop_lightning.errors import RunError
 FORMAT = 1
 """Layout of run directories; another number is not read."""
 
+NAMED = ("task", "model", "algo")
+"""Groups whose ``name`` is a part of the path."""
+
 VOLATILE = (
     ("runs_dir",), ("hardware",), ("logger",), ("experiment",), ("task", "data_dir"),
     ("callbacks", "checkpoint"), ("callbacks", "progress"),
 )  # fmt: skip
 """Keys that do not change what is computed, and so do not change the directory."""
+
+_BEFORE_MARKER = {".lock", "run.json.part"}
+"""What a run that was killed, or found the disk full, in its first instant may leave."""
 
 
 def identity(config: dict[str, Any]) -> str:
@@ -49,7 +55,7 @@ class RunDirectory:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config, self.identity = config, identity(config)
-        names = [config[group]["name"] for group in ("task", "model", "algo")]
+        names = [config[group]["name"] for group in NAMED]
         self.path = Path(config["runs_dir"]).joinpath(*names, self.identity)
         self.record = self.path / "record.csv"
         self.checkpoints = self.path / "checkpoints"
@@ -63,11 +69,12 @@ class RunDirectory:
 
     def check_format(self) -> None:
         """Raises RunError when the directory was made by a version with another layout, or is no run directory."""
-        marker = self.path / "run.json"
-        if not self.path.exists() or not any(self.path.iterdir()):
-            return
         try:
-            found = json.loads(marker.read_text())["format"]
+            if not self.path.is_dir() or {file.name for file in self.path.iterdir()} <= _BEFORE_MARKER:
+                return
+            found = json.loads((self.path / "run.json").read_text())["format"]
+        except PermissionError as error:
+            raise RunError(f"cannot read {error.filename}: {error.strerror}") from error
         except (OSError, ValueError, KeyError, TypeError):
             raise RunError(f"{self.path} is no run directory (run.json is missing or damaged): move it away") from None
         if found != FORMAT:
@@ -84,11 +91,12 @@ class RunDirectory:
         """
         self.check_format()
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             marker = {"format": FORMAT, "identity": self.identity}
             write_atomically(self.path / "run.json", json.dumps(marker, indent=1))
+            self.checkpoints.mkdir(exist_ok=True)
             if not (self.path / "config.yaml").exists():
                 write_atomically(self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
             with (self.path / "sessions.jsonl").open("a") as file:
@@ -99,8 +107,17 @@ class RunDirectory:
             raise RunError(f"cannot write {error.filename or self.path}: {error.strerror}") from error
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Marks the run as done."""
-        write_atomically(self.summary, json.dumps(summary, indent=1))
+        """Marks the run as done.
+
+        Raises:
+            RunError: the disk is full; the run itself is complete.
+        """
+        try:
+            write_atomically(self.summary, json.dumps(summary, indent=1))
+        except OSError as error:
+            raise RunError(
+                f"cannot write {self.summary}: {error.strerror}; all is trained: make room, run the same command again"
+            ) from error
 
     def close(self) -> None:
         """Gives the lock back."""

@@ -217,6 +217,15 @@ def test_noise_is_the_same_in_chunks_that_cross_its_blocks():
     assert_same(whole.population, single.population)
 
 
+def test_noise_of_a_late_update_is_its_own():
+    learner = make(partial(ShrinkAndPerturb, weight_decay=0.0, noise_std=0.5), (3,), SGD(0.0), hidden=(60, 50))
+    before = [p[0].clone() for p in learner.population.params.values()]
+    learner.population.updates = 80  # in the second block
+    train(learner, *data(1))
+    for p, old, epsilon in zip(learner.population.params.values(), before, noise(3, 80, before)):
+        close(p[0] - old, 0.5 * epsilon, rtol=1e-9, atol=1e-12)
+
+
 def test_a_fresh_population_has_noise_of_its_own():
     learner = make(partial(ShrinkAndPerturb, noise_std=1.0), (0, 1), SGD(0.0))
     inputs, targets = data(1, 2)

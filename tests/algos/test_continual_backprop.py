@@ -27,9 +27,7 @@ class Watch:
 
     def __call__(self, population, layer, seeds, units, channel, **rest):
         state = population.state["method"][layer.name]
-        self.found.append(
-            (population.updates, layer.name, seeds, units, state["age"].clone(), state["utility"].clone())
-        )
+        self.found.append((layer.name, seeds, units, state["age"].clone(), state["utility"].clone()))
         reset_units(population, layer, seeds, units, channel, **rest)
 
 
@@ -185,6 +183,13 @@ def test_the_optimizer_keeps_its_memory_when_told_to():
         train(learner, *data(5))
         assert (learner.population.state["method"]["layers.0"]["age"] == 0).all()
         assert bool(learner.population.state["optimizer"]["first"]["layers.0.weight"].any()) != reset
+
+
+def test_chance_falls_differently_for_every_seed():
+    learner = cbp((0, 1, 2), replacement_rate=0.1, maturity_threshold=1, accumulate=False)
+    train(learner, *data(30, 3))
+    assert learner.population.state["method"]["layers.0"]["age"].sum(1).unique().numel() > 1
+    assert len({repr(clocks) for clocks in learner.population.host["clocks"]}) == 3
 
 
 def test_no_rate_is_plain_backprop():

@@ -1,6 +1,5 @@
 """How updates are executed changes nothing: seeds together or alone, compiled or not, in chunks of any size."""
 
-
 import pytest
 import torch
 from bench import METHODS, OPTIMIZERS, assert_same, chunk, copy, data, make, train

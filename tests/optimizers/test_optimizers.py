@@ -216,10 +216,18 @@ def test_forgetting_units_in_every_layout(place, optimizer):
 
 @pytest.mark.parametrize(
     ("make", "key"),
-    [(lambda: SGD(-1.0), "lr"), (lambda: SGD(0.1, 1.0), "momentum"), (lambda: SGD(0.1, nesterov=True), "nesterov"),
-     (lambda: Adam(betas=(0.9,)), "betas"), (lambda: Adam(betas=(0.9, 1.0)), "betas"),
-     (lambda: Adam(betas="ab"), "betas"), (lambda: AdamW(eps=-1), "eps"), (lambda: Muon(iterations=0), "iterations"), (lambda: Muon(eps=-1), "eps")],
-)  # fmt: skip
+    [
+        (lambda: SGD(-1.0), "lr"),
+        (lambda: SGD(0.1, 1.0), "momentum"),
+        (lambda: SGD(0.1, nesterov=True), "nesterov"),
+        (lambda: Adam(betas=(0.9,)), "betas"),
+        (lambda: Adam(betas=(0.9, 1.0)), "betas"),
+        (lambda: Adam(betas="ab"), "betas"),
+        (lambda: AdamW(eps=-1), "eps"),
+        (lambda: Muon(iterations=0), "iterations"),
+        (lambda: Muon(eps=-1), "eps"),
+    ],
+)
 def test_bad_settings_are_named(make, key):
     with pytest.raises(ConfigError, match=key):
         make()

@@ -1,0 +1,97 @@
+"""From a configuration to the objects of one run, all of them built and checked before anything is trained."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from lop_lightning.algos import Learner
+from lop_lightning.callbacks import ContinualLearning
+from lop_lightning.config import build
+from lop_lightning.errors import ConfigError, LopError
+from lop_lightning.records import RunDirectory
+from lop_lightning.records.run_directory import NAMED
+from lop_lightning.tasks import TaskStream
+
+_OURS = ("continual", "fresh", "progress", "checkpoint")
+
+
+@dataclass
+class Experiment:
+    """The objects of one run, built and checked but not begun: nothing is on disk yet.
+
+    Attributes:
+        config: The resolved configuration, plain containers.
+        stream: The stream.
+        learner: The method, its population made.
+        directory: Where the run goes.
+        watcher: The callback that writes the record.
+        callbacks: All callbacks in the order in which they act, the watcher first, checkpoints last.
+        loggers: Mirrors of the record.
+    """
+
+    config: dict[str, Any]
+    stream: TaskStream
+    learner: Learner
+    directory: RunDirectory
+    watcher: ContinualLearning
+    callbacks: list[L.Callback]
+    loggers: list[Logger]
+
+
+def prepare(config: DictConfig) -> Experiment:
+    """Builds everything that a configuration names, so that whatever is wrong shows before anything is trained.
+
+    Raises:
+        LopError: see :func:`lop_lightning.config.build`.
+    """
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    hardware = {key: value for key, value in plain["hardware"].items() if key != "name"}
+    accelerator, threads, chunk = (hardware.pop(key) for key in ("accelerator", "threads", "chunk"))
+    execution = build("hardware", {"_target_": "lop_lightning.algos.Execution", **hardware})
+    torch.set_num_threads(_threads(threads))
+    stream: TaskStream = build("task", plain["task"], seeds=plain["seeds"], chunk=chunk)
+    optimizer = build("optimizer", plain["optimizer"])
+    network = build("model", plain["model"], partial=True)
+    learner: Learner = build("algo", plain["algo"], network=network, optimizer=optimizer, execution=execution)
+    learner.prepare(stream.spec, stream.seeds, _device(accelerator))
+    plain["seeds"] = stream.seeds
+    for key, value in (("runs_dir", plain["runs_dir"]), *((f"{g}.name", plain[g].get("name")) for g in NAMED)):
+        if not isinstance(value, str) or not value:  # parts of the run's path
+            raise ConfigError(key, value, "text")
+    directory = RunDirectory(plain)
+    callbacks = _callbacks(plain["callbacks"], directory)
+    loggers = []
+    if "_target_" in plain["logger"]:
+        loggers.append(build("logger", plain["logger"], directory=directory.path, run=directory.identity))
+    return Experiment(plain, stream, learner, directory, callbacks[0], callbacks, loggers)  # type: ignore[arg-type]
+
+
+def _callbacks(nodes: dict[str, Any], directory: RunDirectory) -> list[L.Callback]:
+    given: dict[str, dict[str, Any]] = {"checkpoint": {"directory": directory.checkpoints, "run": directory.identity}}
+    own = [name for name in nodes if name not in ("name", *_OURS)]
+    order = ["continual", "fresh", *own, "progress", "checkpoint"]
+    return [build(f"callbacks.{name}", nodes.get(name), **given.get(name, {})) for name in order]
+
+
+def _device(accelerator: str) -> torch.device:
+    if accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available()):
+        if not torch.cuda.is_available():
+            raise LopError("hardware.accelerator=gpu is not legal here: no GPU was found; use hardware=cpu")
+        return torch.device("cuda")
+    if accelerator not in ("cpu", "auto"):
+        raise LopError(f"hardware.accelerator={accelerator} is not legal: expected one of cpu, gpu, auto")
+    return torch.device("cpu")
+
+
+def _threads(threads: object) -> int:
+    most = os.cpu_count() or 1
+    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= most:
+        raise LopError(f"hardware.threads={threads} is not legal: expected a whole number from 1 to {most}")
+    return threads

@@ -1,0 +1,29 @@
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def lop(monkeypatch, capsys, tmp_path):
+    """``lop(*arguments)`` as on a command line: (exit code, output, errors); runs go to ``tmp_path``."""
+    from lop_lightning import train
+
+    def call(*arguments, runs_dir=tmp_path):
+        place = [] if runs_dir is None else [f"runs_dir={runs_dir}"]
+        monkeypatch.setattr("sys.argv", ["lop", *arguments, *place])
+        capsys.readouterr()
+        try:
+            train.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        return code, *capsys.readouterr()
+
+    return call
