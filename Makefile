@@ -36,7 +36,7 @@ test: lint
 lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+	$(PY) -m mypy -p lop_lightning -p benchmarks
 
 bench: $(STAMP)
 	$(PY) -m benchmarks.main

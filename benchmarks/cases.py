@@ -27,38 +27,55 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        method: ``bp`` or ``cbp``.
+        seeds: Seeds trained together.
+        tasks: Tasks of one measured fit, so that it lasts some seconds.
+        target: The least ratio to the plain loop to aim for; ``None``: no target.
+    """
+
+    method: str
+    seeds: int
+    tasks: int
+    target: float | None = None
+
+
+@dataclass(frozen=True)
 class Problem:
     """A stream and a network.
 
     Attributes:
         name: Shown in the table.
         stream: ``(tasks, seeds, folder)`` gives the stream.
-        tasks: Tasks of one measured fit.
         hidden: Widths of the hidden layers.
         activation: Name of the nonlinearity.
         lr: Step size of SGD.
         rate: Replacement rate of continual backprop.
         plain_updates: Updates of the plain loop.
         task_updates: Updates of a task in the published protocol.
-        cases: ``(method, seeds)`` with the least ratio to aim for; ``None``: no target.
-        repeats: How often the fit with everything on is measured.
+        cases: What is measured of it.
+        whole_fits: How often the fit with everything on is measured.
+        initialisation: Of the laboratory's network.
     """
 
     name: str
     stream: Callable[[int, int, Path], TaskStream]
-    tasks: int
     hidden: Sequence[int]
     activation: str
     lr: float
     rate: float
     plain_updates: int
     task_updates: int
-    cases: dict[tuple[str, int], float | None]
-    repeats: int = 3
+    cases: Sequence[Case]
+    whole_fits: int = 3
+    initialisation: str = "kaiming"
 
     def learner(self, method: str) -> Learner:
         """A learner of the laboratory, compiled."""
-        network = partial(MLP, hidden=self.hidden, activation=self.activation)
+        network = partial(MLP, hidden=self.hidden, activation=self.activation, initialisation=self.initialisation)
         if method == "bp":
             return Backprop(network, SGD(self.lr))
         return ContinualBackprop(network, SGD(self.lr), replacement_rate=self.rate)
@@ -92,20 +109,57 @@ def write_random_images(folder: Path, count: int = 60_000) -> None:
 
 
 REGRESSION = Problem(
-    "20-5-1 online", _regression, 20, (5,), "relu", 0.01, 1e-4, 10_000, 10_000,
-    {("bp", 1): 8, ("bp", 30): None, ("bp", 100): 1000, ("cbp", 1): None, ("cbp", 30): None, ("cbp", 100): 400},
-)  # fmt: skip
+    name="20-5-1 online",
+    stream=_regression,
+    hidden=(5,),
+    activation="relu",
+    lr=0.01,
+    rate=1e-4,
+    plain_updates=10_000,
+    task_updates=10_000,
+    cases=(
+        Case("bp", 1, 20, 8),
+        Case("bp", 30, 20),
+        Case("bp", 100, 12, 1000),
+        Case("cbp", 1, 20),
+        Case("cbp", 30, 20),
+        Case("cbp", 100, 12, 400),
+    ),
+)
 NARROW = Problem(
-    "784-100³-10 online", partial(_images, 6000), 1, (100,) * 3, "relu", 0.003, 1e-4, 2000, 60_000,
-    {("bp", 1): 2.3, ("bp", 10): 8, ("cbp", 1): 2.3, ("cbp", 10): 8},
-)  # fmt: skip
+    name="784-100³-10 online",
+    stream=partial(_images, 6000),
+    hidden=(100, 100, 100),
+    activation="relu",
+    lr=0.003,
+    rate=1e-6,
+    plain_updates=2000,
+    task_updates=60_000,
+    cases=(Case("bp", 1, 4, 2.3), Case("bp", 10, 1, 8), Case("cbp", 1, 4, 2.3), Case("cbp", 10, 1, 8)),
+)
 WIDE = Problem(
-    "784-2000³-10 online", partial(_images, 200), 1, (2000,) * 3, "relu", 0.003, 1e-5, 150, 60_000,
-    {("bp", 1): 2.2, ("cbp", 1): 2.2}, repeats=1,
-)  # fmt: skip
+    name="784-2000³-10 online",
+    stream=partial(_images, 500),
+    hidden=(2000, 2000, 2000),
+    activation="relu",
+    lr=0.003,
+    rate=1e-6,
+    plain_updates=200,
+    task_updates=60_000,
+    cases=(Case("bp", 1, 1, 2.2), Case("cbp", 1, 1, 2.2)),
+    whole_fits=1,
+)
 MIXTURES = Problem(
-    "GMM 4-100⁵-1 full batch", _mixtures, 10, (100,) * 5, "tanh", 0.05, 1e-4, 400, 40,
-    {("bp", 1): None, ("bp", 10): 1.2},
-)  # fmt: skip
+    name="GMM 4-100⁵-1 full batch",
+    stream=_mixtures,
+    hidden=(100,) * 5,
+    activation="tanh",
+    lr=0.6,
+    rate=1e-4,
+    plain_updates=500,
+    task_updates=40,
+    initialisation="xavier_normal",
+    cases=(Case("bp", 1, 40), Case("bp", 10, 10, 1.2)),
+)
 
 PROBLEMS = (REGRESSION, NARROW, WIDE, MIXTURES)

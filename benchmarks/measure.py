@@ -11,92 +11,111 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import Tensor
 
 from benchmarks import plain
-from benchmarks.cases import LOSSES, Problem
+from benchmarks.cases import LOSSES, Case, Problem
 from lop_lightning.algos import Learner
 from lop_lightning.callbacks import Checkpoint, ContinualLearning
 from lop_lightning.records import Record
 from lop_lightning.tasks import TaskStream
 from lop_lightning.trainer import stream_trainer
 
-REPEATS = 3
+ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One case; times are CPU seconds, the median of the repeats.
+    """One case, in CPU seconds.
 
     Attributes:
         problem: What was trained.
-        method: ``bp`` or ``cbp``.
-        seeds: Seeds trained together.
+        case: How.
         updates: Updates of one fit.
         plain: One update of the plain loop, of one seed.
-        direct: All updates, called without a trainer; data included.
-        bare: A fit with neither record nor metrics nor checkpoints.
-        whole: A fit with all of them.
+        direct: All updates, called without a trainer, data included; one entry a round.
+        bare: A fit with neither record nor metrics nor checkpoints; one entry a round.
+        whole: A fit with all of them; one entry a round, or fewer.
     """
 
     problem: Problem
-    method: str
-    seeds: int
+    case: Case
     updates: int
     plain: float
-    direct: float
-    bare: float
-    whole: float
+    direct: list[float]
+    bare: list[float]
+    whole: list[float]
+
+    @property
+    def update(self) -> float:
+        """One update of all seeds, called directly."""
+        return median(self.direct) / self.updates
+
+    @property
+    def task(self) -> float:
+        """What record, metrics and checkpoints cost a task."""
+        return median(whole - bare for whole, bare in zip(self.whole, self.bare)) / self.case.tasks
+
+    @property
+    def lightning(self) -> float:
+        """The trainer's share of a fit without record, metrics and checkpoints."""
+        return median((bare - direct) / bare for bare, direct in zip(self.bare, self.direct))
+
+    @property
+    def measuring(self) -> float:
+        """The share of record, metrics and checkpoints in a whole run with the published number of updates a task."""
+        return self.task / (self.task + median(self.bare) / self.updates * self.problem.task_updates)
 
     @property
     def speed(self) -> float:
-        """Seed-updates a CPU-second of the whole run."""
-        return self.seeds * self.updates / self.whole
-
-    @property
-    def ratio(self) -> float:
-        """Of the whole run's speed to the plain loop's."""
-        return self.speed * self.plain
+        """Seed-updates a second of the whole run."""
+        return self.case.seeds * self.updates / median(self.whole)
 
     @property
     def published_speed(self) -> float:
         """The same with the published number of updates a task, so that metrics weigh what they weigh there."""
-        tasks, updates = self.problem.tasks, self.problem.task_updates
-        return self.seeds * updates / (self.bare / self.updates * updates + (self.whole - self.bare) / tasks)
+        updates = self.problem.task_updates
+        return self.case.seeds * updates / (median(self.bare) / self.updates * updates + self.task)
 
     @property
-    def published_ratio(self) -> float:
-        """Of :attr:`published_speed` to the plain loop's speed."""
-        return self.published_speed * self.plain
+    def bare_speed(self) -> float:
+        """Seed-updates a second without record, metrics and checkpoints."""
+        return self.case.seeds * self.updates / median(self.bare)
 
 
-def measure(problem: Problem, method: str, seeds: int, plain_update: float, folder: Path) -> Measured:
-    """One case, after a fit that compiles and is not counted."""
-    learner = problem.learner(method)
+def measure(problem: Problem, case: Case, plain: float, folder: Path) -> Measured:
+    """One case, after a fit that compiles and is not counted. Rounds alternate, so that all meet the same weather."""
+    learner = problem.learner(case.method)
 
     def stream(tasks: int) -> TaskStream:
-        return problem.stream(tasks, seeds, folder)
+        return problem.stream(tasks, case.seeds, folder)
 
     _bare_fit(stream(1), learner)
-    direct = [_timed(_direct, stream(problem.tasks), learner) for _ in range(REPEATS)]
-    bare = [_timed(_bare_fit, stream(problem.tasks), learner) for _ in range(REPEATS)]
-    whole = [_timed(_whole_fit, stream(problem.tasks), learner) for _ in range(problem.repeats)]
-    updates = problem.tasks * stream(1).updates_per_task
-    return Measured(problem, method, seeds, updates, plain_update, median(direct), median(bare), median(whole))
+    ways = (_direct, _bare_fit, _whole_fit)
+    times: tuple[list[float], list[float], list[float]] = ([], [], [])
+    for number in range(ROUNDS):
+        for way, found in zip(ways, times):
+            if way is not _whole_fit or number < problem.whole_fits:
+                found.append(_timed(way, stream(case.tasks), learner))
+    return Measured(problem, case, case.tasks * stream(1).updates_per_task, plain, *times)
 
 
 def plain_update(problem: Problem, method: str, folder: Path) -> float:
-    """CPU seconds of one update of the plain loop, the median of the repeats; a first round is not counted."""
+    """CPU seconds of one update of the plain loop, the median of the rounds; a first one is not counted."""
     stream = problem.stream(1, 1, folder)
-    inputs, targets = [], []
-    while sum(len(x) for x in inputs) < problem.plain_updates:
-        for chunk in stream.task_chunks(len(inputs)):
-            inputs.append(chunk.inputs[:, 0])
-            targets.append(chunk.targets[:, 0])
+    inputs: list[Tensor] = []
+    targets: list[Tensor] = []
+    task = 0
+    while sum(map(len, inputs)) < problem.plain_updates:
+        chunks = list(stream.task_chunks(task))
+        inputs += [chunk.inputs[:, 0] for chunk in chunks]
+        targets += [chunk.targets[:, 0] for chunk in chunks]
+        task += 1
     x, y = torch.cat(inputs)[: problem.plain_updates], torch.cat(targets)[: problem.plain_updates]
     loss, rate = LOSSES[stream.spec.loss], None if method == "bp" else problem.rate
     network = problem.plain(stream)
     plain.cpu_seconds(network, x[: len(x) // 4], y[: len(x) // 4], loss, problem.lr, rate)
-    times = [plain.cpu_seconds(network, x, y, loss, problem.lr, rate) for _ in range(REPEATS)]
+    times = [plain.cpu_seconds(network, x, y, loss, problem.lr, rate) for _ in range(ROUNDS)]
     return median(times) / len(x)
 
 
@@ -105,7 +124,7 @@ def copy_bandwidth(mebibytes: int = 512) -> float:
     source = torch.ones(mebibytes * 2**18)
     target = torch.empty_like(source)
     target.copy_(source)
-    times = [_timed(target.copy_, source) for _ in range(2 * REPEATS)]
+    times = [_timed(target.copy_, source) for _ in range(2 * ROUNDS)]
     return 2 * source.numel() * source.element_size() / median(times)
 
 

@@ -32,9 +32,10 @@ class PlainContinualBackprop:
     """What continual backprop does after every step: ages, utilities, and now and then a unit that starts anew."""
 
     def __init__(self, network: PlainMLP, rate: float, maturity: int = 100, decay: float = 0.99) -> None:
-        self.network, self.rate, self.maturity, self.decay = network, rate, maturity, decay
-        widths = [layer.out_features for layer in list(network.layers)[:-1]]
-        like = network.layers[0].weight
+        self.rate, self.maturity, self.decay = rate, maturity, decay
+        self.layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+        widths = [layer.out_features for layer in self.layers[:-1]]
+        like = self.layers[0].weight
         self.age, self.mean, self.utility = ([like.new_zeros(width) for width in widths] for _ in range(3))
         self.budget = [0.0] * len(widths)
 
@@ -45,7 +46,7 @@ class PlainContinualBackprop:
             age, mean, utility = self.age[number], self.mean[number], self.utility[number]
             age += 1
             mean.mul_(self.decay).add_(h.mean(0), alpha=1 - self.decay)
-            outgoing = self.network.layers[number + 1].weight.abs().mean(0)
+            outgoing = self.layers[number + 1].weight.abs().mean(0)
             utility.mul_(self.decay).add_(outgoing * h.abs().mean(0), alpha=1 - self.decay)
             mature = age > self.maturity
             self.budget[number] += self.rate * int(mature.sum())
@@ -54,14 +55,14 @@ class PlainContinualBackprop:
                 self.budget[number] -= int(self.budget[number])
 
     def _replace(self, number: int, mature: Tensor, count: int) -> None:
-        entering, leaving = self.network.layers[number], self.network.layers[number + 1]
+        entering, leaving = self.layers[number], self.layers[number + 1]
         correction = 1 - self.decay ** self.age[number]
         worth = (self.utility[number] / correction).masked_fill(~mature, float("inf"))
         units = worth.topk(count, largest=False).indices
         bound = math.sqrt(6.0 / entering.in_features)
         entering.weight[units] = torch.empty_like(entering.weight[units]).uniform_(-bound, bound)
         entering.bias[units] = 0
-        leaving.bias += leaving.weight[:, units] @ (self.mean[number] / correction)[units]
+        leaving.bias.add_(leaving.weight[:, units] @ (self.mean[number] / correction)[units])
         leaving.weight[:, units] = 0
         for quantity in (self.age, self.mean, self.utility):
             quantity[number][units] = 0

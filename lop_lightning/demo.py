@@ -14,6 +14,8 @@ from lop_lightning.report.main import main as report
 from lop_lightning.train import run
 
 METHODS = ("bp", "l2", "shrink_and_perturb", "cbp")
+METRICS = ("online_loss", "post_loss", "weight_magnitude", "gradient_norm", "dead_units", "effective_rank")
+"""What the report draws: every metric would take longer than a method takes to train."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 2
     console.rule("report")
-    return report([*directories, "--out", str(options.runs / "report")])
+    return report([*directories, "--out", str(options.runs / "report"), "--metrics", ",".join(METRICS)])
 
 
 if __name__ == "__main__":

@@ -135,8 +135,8 @@ def _train(experiment: Experiment) -> None:
     except SystemExit:  # Lightning's answer to the KeyboardInterrupt of a second Ctrl-C
         raise Interrupted(f"SIGINT twice: stopped at once; {_saved(directory)}", signal.SIGINT, None) from None
     finally:
-        watcher.record.close()
         end_logging(experiment.loggers)
+        watcher.record.close()
     found = read_run(directory.path)
     directory.finish({
         "updates": experiment.learner.population.updates,  # type: ignore[union-attr]

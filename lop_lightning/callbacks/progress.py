@@ -1,4 +1,4 @@
-"""The progress bar: task, speed in updates and in seed-updates, time left, and how the networks are doing."""
+"""The progress bar: task, updates a second, time left, and how the networks are doing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from lop_lightning.callbacks.continual import ContinualLearning, parts
@@ -31,18 +32,19 @@ class ProgressBar(L.Callback):
         """Starts the clock."""
         if not self.enabled:
             return
-        self.stream, _ = parts(trainer, learner)
+        self.stream, module = parts(trainer, learner)
         self._watcher = next((c for c in trainer.callbacks if isinstance(c, ContinualLearning)), None)  # type: ignore[attr-defined]
         self._begun, self._done_before = time.monotonic(), self.stream.updates_before(self.stream.position)
         self._logged = self._begun
         total = self.stream.tasks * self.stream.updates_per_task
         self._bar = Progress(
-            TextColumn("task {task.fields[place]}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-            _Speed(len(self.stream.seeds)), TimeRemainingColumn(), TextColumn("{task.fields[value]}"),
+            TextColumn("task {task.fields[place]}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f}%"),
+            _Speed(len(self.stream.seeds)), TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[value]}", table_column=Column(no_wrap=True)),
             console=self.console, transient=False, disable=not self.console.is_terminal,
         )  # fmt: skip
-        start = self._done_before
-        self._line = self._bar.add_task("", total=total, completed=start, place=self._place(0), value="compiling …")
+        place, value = self._place(self.stream.position.task), "compiling …" if module.execution.compile else ""
+        self._line = self._bar.add_task("", total=total, completed=self._done_before, place=place, value=value)
         self._bar.start()
 
     def on_train_batch_end(
@@ -84,7 +86,7 @@ class ProgressBar(L.Callback):
 
 class _Speed(ProgressColumn):
     def __init__(self, seeds: int) -> None:
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True))
         self.seeds = seeds
 
     def render(self, task: Task) -> Text:
@@ -92,4 +94,5 @@ class _Speed(ProgressColumn):
 
 
 def _speed_text(speed: float, seeds: int) -> str:
-    return f"{speed:,.0f} updates/s  {speed * seeds:,.0f} seed-updates/s"
+    each = f"{speed:,.0f} updates/s"
+    return each if seeds == 1 else f"{each} × {seeds} seeds"

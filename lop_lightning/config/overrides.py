@@ -101,7 +101,9 @@ def _check_group(override: Override, groups: dict[str, list[str]]) -> None:
     for value in [None] if override.type == OverrideType.DEL else values:
         if value is None or str(value) not in groups[name]:
             shown, options = as_written(value), groups[name]
-            raise LopError(f"{name}={shown} is not legal: expected one of {', '.join(options)}{nearest(shown, options)}")
+            raise LopError(
+                f"{name}={shown} is not legal: expected one of {', '.join(options)}{nearest(shown, options)}"
+            )
 
 
 def _check_key(override: Override, skeleton: DictConfig, groups: list[str]) -> None:

@@ -32,9 +32,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(target)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as either
+        except (OSError, RuntimeError) as error:  # torch may cover a full disk with an error of its own
             beside.unlink(missing_ok=True)
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            known = next((one for one in (error, error.__context__) if isinstance(one, OSError)), None)
+            reason = known.strerror if known else str(error).splitlines()[0]
             raise RunError(f"cannot write the checkpoint {target}: {reason}; the earlier ones are untouched") from error
 
 
@@ -45,9 +46,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         RunError: the file is damaged, or is something else.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if spoilt := archive.testzip():  # torch.load would not notice a changed byte
+                raise zipfile.BadZipFile(f"the checksum of {spoilt} is wrong")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} is damaged or no checkpoint ({str(error).splitlines()[0][:120]})") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise RunError(f"{path} is damaged or no checkpoint ({reason})") from error
     if not isinstance(checkpoint, dict) or "learner" not in checkpoint or "run" not in checkpoint:
         raise RunError(f"{path} is no checkpoint of lop_lightning")
     return checkpoint

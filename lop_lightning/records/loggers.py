@@ -52,4 +52,4 @@ def end_logging(loggers: Sequence[Logger]) -> None:
     """Ends W&B runs: else the next run of this process would be written into this one's."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.experiment.finish(quiet=True)
+            logger.experiment.finish()

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import sys
 import time
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -67,7 +67,7 @@ class Cut(L.Callback):
             raise PowerCut
 
 
-@lru_cache(maxsize=None)
+@cache
 def _configuration(settings):
     return composed(settings)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from lab import TINY, Process, checkpoints, configuration, outcome, run, until
 
+from lop_lightning import train
 from lop_lightning.experiment import prepare
 
 LONG = (
@@ -104,9 +105,7 @@ def test_who_had_the_signal_before_is_told_after_the_checkpoint(tmp_path, monkey
             monkeypatch.setattr(sys, "argv", ["lop", *TINY, f"runs_dir={tmp_path}"])
             monkeypatch.setattr("lop_lightning.callbacks.ProgressBar.on_train_batch_end", _raises(number))
             with pytest.raises(SystemExit) as stop:
-                from lop_lightning.train import main
-
-                main()
+                train.main()
             assert stop.value.code == 128 + number
             assert signal.getsignal(number) is ours
         finally:

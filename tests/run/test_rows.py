@@ -87,7 +87,9 @@ def test_what_is_saved_of_a_task_is_small():
 
 def test_gradient_norm_and_update_size(tmp_path):
     raw = Raw()
-    directory = run((*SMALL, *STREAMS["slowly_changing_regression"], "optimizer=sgd", "optimizer.lr=0.05"), tmp_path, raw)
+    directory = run(
+        (*SMALL, *STREAMS["slowly_changing_regression"], "optimizer=sgd", "optimizer.lr=0.05"), tmp_path, raw
+    )
     loss = loss_function("mse")
     for column, seed in enumerate([3, 1]):
         for task in range(3):
@@ -101,7 +103,12 @@ def test_gradient_norm_and_update_size(tmp_path):
             hidden = [grads[f"layers.{layer}.{kind}"] for layer in (0, 1) for kind in ("weight", "bias")]
             expected = {"": norm(hidden), "layers.0": norm(hidden[:2]), "layers.1": norm(hidden[2:])}
             for layer, value in expected.items():
-                assert rows(directory, "gradient_norm", seed, layer)[task] == (task, 0, task * 14, pytest.approx(value, rel=1e-4))
+                assert rows(directory, "gradient_norm", seed, layer)[task] == (
+                    task,
+                    0,
+                    task * 14,
+                    pytest.approx(value, rel=1e-4),
+                )
             moved = {name: p - 0.05 * grads[name] for name, p in params.items()}
             expected = m.update_size(dict(params), moved).item()
             assert rows(directory, "update_size", seed)[task][-1] == pytest.approx(expected, rel=1e-4)
@@ -125,8 +132,8 @@ def test_measuring_changes_nothing(tmp_path):
     settings = (*TINY, *METHODS["cbp, by chance"], "callbacks.continual.bins_per_task=1")
     noisy = (*SMALL, *STREAMS["permuted_images"], *METHODS["shrink and perturb, every update"])
     everything = (
-        f"callbacks.continual.metrics=[{ALL}]", "callbacks.continual.measure_at=[start,end]", "callbacks.fresh.mode=paired",
-        "callbacks.continual.bins_per_task=4",
+        f"callbacks.continual.metrics=[{ALL}]", "callbacks.continual.measure_at=[start,end]",
+        "callbacks.continual.bins_per_task=4", "callbacks.fresh.mode=paired",
     )  # fmt: skip
     for each in (settings, noisy):
         bare = outcome(run((*each, "callbacks.continual.metrics=[]"), tmp_path))

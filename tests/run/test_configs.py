@@ -1,0 +1,98 @@
+"""Every YAML of conf/ composes, builds and runs; a new one is tested as soon as it is there."""
+
+import inspect
+from pkgutil import resolve_name
+
+import pytest
+from lab import configuration, rows
+from omegaconf import OmegaConf
+
+from lop_lightning import train
+from lop_lightning.config import config_directory, config_groups
+from lop_lightning.errors import LopError
+from lop_lightning.experiment import prepare
+
+OPTIONS = [(group, option) for group, options in config_groups().items() for option in options]
+DIFFERS = {"optimizer/momentum": {"momentum"}, "hardware/gpu": {"accelerator"}}
+"""Keys that a YAML sets to another value than its class, as its first line says."""
+
+TINY = {
+    "gmm": {"n": 8, "passes_per_epoch": 3, "epochs_per_task": 1, "tasks": 2},
+    "slowly_changing_regression": {"task_length": 8, "tasks": 2},
+    "permuted_images": {"task_length": 8, "tasks": 2, "source": "digits"},
+}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_it_builds(group, option, tmp_path):
+    config = configuration((f"{group}={option}",), tmp_path)
+    if group != "experiment":
+        assert config[group].name == option
+    config = OmegaConf.merge(config, {"seeds": 1, "hardware": {"threads": 1}})
+    try:
+        experiment = prepare(config)
+    except LopError as error:
+        assert option == "gpu"
+        assert "no GPU was found" in str(error)
+        return
+    assert experiment.learner.population.size == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[1] not in ("gpu", "wandb")])
+def test_it_runs(group, option, tmp_path):
+    config = configuration((f"{group}={option}",), tmp_path)
+    changes = {"task": TINY[config.task.name], "seeds": 2, "hardware": {"compile": False, "threads": 1}}
+    if "hidden" in config.model:
+        changes["model"] = {"hidden": [4, 3]}
+    directory = train.run(OmegaConf.merge(config, changes))
+    assert directory.done
+    assert {task for task, *_ in rows(directory, "online_loss", 1)} == {0, 1}
+
+
+def nodes():
+    for group, option in OPTIONS:
+        if group == "experiment":
+            continue
+        config = OmegaConf.load(config_directory() / group / f"{option}.yaml")
+        for path, node in [(f"{group}/{option}", config), *((f"{group}/{option}/{k}", n) for k, n in config.items())]:
+            if OmegaConf.is_dict(node) and "_target_" in node:
+                yield path, OmegaConf.to_container(node)
+    hardware = {"_target_": "lop_lightning.algos.Execution"}
+    for option in config_groups()["hardware"]:
+        loaded = OmegaConf.load(config_directory() / "hardware" / f"{option}.yaml")
+        plain = {k: v for k, v in loaded.items() if k in ("compile", "lift", "unroll")}
+        yield f"hardware/{option}", {**hardware, **plain}
+
+
+GIVEN = {"self", "network", "optimizer", "execution", "input_shape", "output_size", "seeds", "chunk", "record",
+         "directory", "run"}  # fmt: skip
+"""Arguments that the program gives."""
+
+
+@pytest.mark.parametrize(("path", "node"), nodes(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_number_has_one_value(path, node):
+    target = resolve_name(node.pop("_target_"))
+    node.pop("name", None)
+    parameters = inspect.signature(target).parameters
+    assert set(node) == set(parameters) - GIVEN
+    for key, value in node.items():
+        default = parameters[key].default
+        if key in DIFFERS.get(path, ()):
+            assert value != default, f"{path}: {key} differs no longer"
+        elif default is not inspect.Parameter.empty:
+            assert value == (list(default) if isinstance(default, tuple) else default), f"{path}: {key}"
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_it_says_what_it_is(group, option):
+    first = (config_directory() / group / f"{option}.yaml").read_text().splitlines()[0]
+    assert first.startswith(
+        "# " if group != "experiment" or not first.startswith("# @package") else "# @package _global_"
+    )
+
+
+def test_experiments_differ_from_the_default():
+    default = configuration((), "runs")
+    for option in config_groups()["experiment"]:
+        assert configuration((f"experiment={option}",), "runs") != default
