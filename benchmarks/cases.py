@@ -109,7 +109,7 @@ def write_random_images(folder: Path, count: int = 60_000) -> None:
 
 
 REGRESSION = Problem(
-    name="20-5-1 online",
+    name="20-5-1",
     stream=_regression,
     hidden=(5,),
     activation="relu",
@@ -118,16 +118,16 @@ REGRESSION = Problem(
     plain_updates=10_000,
     task_updates=10_000,
     cases=(
-        Case("bp", 1, 20, 8),
-        Case("bp", 30, 20),
+        Case("bp", 1, 12, 8),
+        Case("bp", 30, 12),
         Case("bp", 100, 12, 1000),
-        Case("cbp", 1, 20),
-        Case("cbp", 30, 20),
+        Case("cbp", 1, 12),
+        Case("cbp", 30, 12),
         Case("cbp", 100, 12, 400),
     ),
 )
 NARROW = Problem(
-    name="784-100³-10 online",
+    name="784-100³-10",
     stream=partial(_images, 6000),
     hidden=(100, 100, 100),
     activation="relu",
@@ -138,7 +138,7 @@ NARROW = Problem(
     cases=(Case("bp", 1, 4, 2.3), Case("bp", 10, 1, 8), Case("cbp", 1, 4, 2.3), Case("cbp", 10, 1, 8)),
 )
 WIDE = Problem(
-    name="784-2000³-10 online",
+    name="784-2000³-10",
     stream=partial(_images, 500),
     hidden=(2000, 2000, 2000),
     activation="relu",
@@ -150,7 +150,7 @@ WIDE = Problem(
     whole_fits=1,
 )
 MIXTURES = Problem(
-    name="GMM 4-100⁵-1 full batch",
+    name="GMM 4-100⁵-1",
     stream=_mixtures,
     hidden=(100,) * 5,
     activation="tanh",
@@ -159,7 +159,7 @@ MIXTURES = Problem(
     plain_updates=500,
     task_updates=40,
     initialisation="xavier_normal",
-    cases=(Case("bp", 1, 40), Case("bp", 10, 10, 1.2)),
+    cases=(Case("bp", 1, 20), Case("bp", 10, 10, 1.2)),
 )
 
 PROBLEMS = (REGRESSION, NARROW, WIDE, MIXTURES)

@@ -11,17 +11,14 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor
 
-from benchmarks import plain
-from benchmarks.cases import LOSSES, Case, Problem
+from benchmarks.cases import Case, Problem
+from benchmarks.plain_process import ROUNDS
 from lop_lightning.algos import Learner
 from lop_lightning.callbacks import Checkpoint, ContinualLearning
 from lop_lightning.records import Record
 from lop_lightning.tasks import TaskStream
 from lop_lightning.trainer import stream_trainer
-
-ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -98,25 +95,6 @@ def measure(problem: Problem, case: Case, plain: float, folder: Path) -> Measure
             if way is not _whole_fit or number < problem.whole_fits:
                 found.append(_timed(way, stream(case.tasks), learner))
     return Measured(problem, case, case.tasks * stream(1).updates_per_task, plain, *times)
-
-
-def plain_update(problem: Problem, method: str, folder: Path) -> float:
-    """CPU seconds of one update of the plain loop, the median of the rounds; a first one is not counted."""
-    stream = problem.stream(1, 1, folder)
-    inputs: list[Tensor] = []
-    targets: list[Tensor] = []
-    task = 0
-    while sum(map(len, inputs)) < problem.plain_updates:
-        chunks = list(stream.task_chunks(task))
-        inputs += [chunk.inputs[:, 0] for chunk in chunks]
-        targets += [chunk.targets[:, 0] for chunk in chunks]
-        task += 1
-    x, y = torch.cat(inputs)[: problem.plain_updates], torch.cat(targets)[: problem.plain_updates]
-    loss, rate = LOSSES[stream.spec.loss], None if method == "bp" else problem.rate
-    network = problem.plain(stream)
-    plain.cpu_seconds(network, x[: len(x) // 4], y[: len(x) // 4], loss, problem.lr, rate)
-    times = [plain.cpu_seconds(network, x, y, loss, problem.lr, rate) for _ in range(ROUNDS)]
-    return median(times) / len(x)
 
 
 def copy_bandwidth(mebibytes: int = 512) -> float:

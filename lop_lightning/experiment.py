@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from lop_lightning.algos import Learner
-from lop_lightning.callbacks import ContinualLearning
+from lop_lightning.callbacks import Checkpoint, ContinualLearning
 from lop_lightning.config import build
 from lop_lightning.errors import ConfigError, LopError
 from lop_lightning.records import RunDirectory
@@ -32,7 +32,8 @@ class Experiment:
         learner: The method, its population made.
         directory: Where the run goes.
         watcher: The callback that writes the record.
-        callbacks: All callbacks in the order in which they act, the watcher first, checkpoints last.
+        keeper: The callback that writes checkpoints.
+        callbacks: All callbacks in the order in which they act, the watcher first, the keeper last.
         loggers: Mirrors of the record.
     """
 
@@ -41,6 +42,7 @@ class Experiment:
     learner: Learner
     directory: RunDirectory
     watcher: ContinualLearning
+    keeper: Checkpoint
     callbacks: list[L.Callback]
     loggers: list[Logger]
 
@@ -67,13 +69,14 @@ def prepare(config: DictConfig) -> Experiment:
             raise ConfigError(key, value, "text")
     directory = RunDirectory(plain)
     callbacks = _callbacks(plain["callbacks"], directory)
+    watcher, *_, keeper = callbacks
     loggers = []
     if "_target_" in plain["logger"]:
         loggers.append(build("logger", plain["logger"], directory=directory.path, run=directory.identity))
-    return Experiment(plain, stream, learner, directory, callbacks[0], callbacks, loggers)  # type: ignore[arg-type]
+    return Experiment(plain, stream, learner, directory, watcher, keeper, callbacks, loggers)
 
 
-def _callbacks(nodes: dict[str, Any], directory: RunDirectory) -> list[L.Callback]:
+def _callbacks(nodes: dict[str, Any], directory: RunDirectory) -> list[Any]:
     given: dict[str, dict[str, Any]] = {"checkpoint": {"directory": directory.checkpoints, "run": directory.identity}}
     own = [name for name in nodes if name not in ("name", *_OURS)]
     order = ["continual", "fresh", *own, "progress", "checkpoint"]

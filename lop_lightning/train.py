@@ -130,10 +130,12 @@ def _train(experiment: Experiment) -> None:
         trainer.fit(experiment.learner, datamodule=stream, ckpt_path=resume, weights_only=True)
     except Interrupted:
         raise
-    except LopError as error:
-        raise LopError(f"{error}; {_saved(directory)}") from error
-    except SystemExit:  # Lightning's answer to the KeyboardInterrupt of a second Ctrl-C
-        raise Interrupted(f"SIGINT twice: stopped at once; {_saved(directory)}", signal.SIGINT, None) from None
+    except BaseException as error:
+        if experiment.keeper.at_once:
+            raise Interrupted(f"SIGINT twice: stopped at once; {_saved(directory)}", signal.SIGINT, None) from None
+        if isinstance(error, LopError):
+            raise LopError(f"{error}; {_saved(directory)}") from error
+        raise
     finally:
         end_logging(experiment.loggers)
         watcher.record.close()

@@ -65,6 +65,7 @@ class Checkpoint(L.Callback):
         self.directory, self.run, self.keep = directory, run, keep
         self.every_seconds, self.every_updates = every_seconds, every_updates
         self.asked: int | None = None
+        self.at_once = False
         self._previous: dict[int, Any] = {}
         self._saved_update = 0
         self._random: dict[str, Any] | None = None
@@ -153,6 +154,7 @@ class Checkpoint(L.Callback):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.asked == number == signal.SIGINT:
+            self.at_once = True  # the interrupt may come out of torch as something else
             signal.signal(number, signal.default_int_handler)
             raise KeyboardInterrupt
         self.asked = number
@@ -166,14 +168,14 @@ def _save_random() -> dict[str, Any]:
     kind, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global one
     return {
         "torch": torch.get_rng_state(),
-        "python": [version, list(words), gauss],
-        "numpy": [kind, [int(k) for k in keys], int(place), int(has_gauss), float(cached)],
+        "python": [version, torch.tensor(words), gauss],
+        "numpy": [kind, torch.tensor([int(k) for k in keys]), int(place), int(has_gauss), float(cached)],
     }
 
 
 def _restore_random(saved: dict[str, Any]) -> None:
     torch.set_rng_state(saved["torch"])
     version, words, gauss = saved["python"]
-    random.setstate((version, tuple(words), gauss))
+    random.setstate((version, tuple(words.tolist()), gauss))
     kind, keys, place, has_gauss, cached = saved["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), place, has_gauss, cached))  # noqa: NPY002 - the global one
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), place, has_gauss, cached))  # noqa: NPY002 - the global one

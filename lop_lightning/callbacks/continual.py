@@ -14,7 +14,6 @@ from lop_lightning.callbacks.mirror import Mirror
 from lop_lightning.callbacks.plasticity import (
     GROUPS,
     Measurement,
-    evaluation_sets,
     on_evaluation,
     on_first_update,
     on_probe,
@@ -99,7 +98,7 @@ class ContinualLearning(L.Callback):
         if "gradients" in self.metrics:
             self.write(place, on_first_update(self.learner, population, batch))
         if "start" in self.measure_at:
-            measured = on_probe(self.learner, population, self.stream.stacked_probe(task), self.metrics)
+            measured = on_probe(self.learner, population, self.stream, task, self.metrics)
             self.write(place, ((f"start_{name}", layer, values) for name, layer, values in measured))
 
     def on_train_batch_end(
@@ -169,10 +168,8 @@ class ContinualLearning(L.Callback):
         self.write(place, ((name, "", values) for name, values in ends))
         if self._is_measured(task):
             if "end" in self.measure_at:
-                probe = self.stream.stacked_probe(task)
-                self.write(place, on_probe(self.learner, population, probe, self.metrics))
-            for name, batch in evaluation_sets(self.stream, task).items():
-                self.write(place, on_evaluation(self.learner, population, name, batch))
+                self.write(place, on_probe(self.learner, population, self.stream, task, self.metrics))
+            self.write(place, on_evaluation(self.learner, population, self.stream, task))
             if "weights" in self.metrics:
                 self.write(place, on_weights(self.learner, population, self._initial))
         self.record.flush()

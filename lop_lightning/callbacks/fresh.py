@@ -62,6 +62,6 @@ class FreshReference(L.Callback):
         rows = [("online_loss", means[:, 0]), ("min_loss", tally.least), ("final_loss", tally.last)]
         if learner.spec.is_classification:
             rows.append(("online_accuracy", means[:, 1]))
-        rows += [(name, values) for name, _, values in on_probe(learner, population, stream.stacked_probe(task), [])]
+        rows += [(name, values) for name, _, values in on_probe(learner, population, stream, task, [])]
         watcher.write(place, ((f"fresh_{name}", "", values) for name, values in rows))
         watcher.record.flush()

@@ -64,10 +64,13 @@ GROUPS = (*LAYER_METRICS, "weights", "gradients")
 """Groups of metrics that can be asked for."""
 
 
-def on_probe(learner: Learner, population: Population, probe: Batch, groups: list[str]) -> Iterator[Measurement]:
+def on_probe(
+    learner: Learner, population: Population, stream: TaskStream, task: int, groups: list[str]
+) -> Iterator[Measurement]:
     """Activation metrics of every hidden layer; loss and accuracy on the probe (``post_loss``, ``post_accuracy``)."""
-    trace = learner.trace(population, probe[0])
-    yield from _named("post", *performance(learner, trace.output, probe[1]))
+    inputs, targets = stream.stacked_probe(task)
+    trace = learner.trace(population, inputs)
+    yield from _named("post", *performance(learner, trace.output, targets, stream.stacked(task).active_outputs))
     for layer in learner.layers:
         view = layer_view(layer, trace)
         for group in groups:
@@ -81,9 +84,7 @@ def layer_view(layer: HiddenLayer, trace: Trace) -> LayerView:
     return LayerView(layer, samples(trace.preactivations[layer.name]), samples(trace.activations[layer.name]))
 
 
-def performance(
-    learner: Learner, output: Tensor, targets: Tensor, active: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def performance(learner: Learner, output: Tensor, targets: Tensor, active: Tensor | None) -> tuple[Tensor, Tensor]:
     """Loss and accuracy ``[S]`` of outputs ``[S, N, outputs]``."""
 
     def one(output: Tensor, target: Tensor, active: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -108,10 +109,11 @@ def evaluation_sets(stream: TaskStream, task: int) -> dict[str, Batch]:
     }
 
 
-def on_evaluation(learner: Learner, population: Population, name: str, batch: Batch) -> Iterator[Measurement]:
-    """Loss and accuracy on a held-out set: ``<name>_loss``, ``<name>_accuracy``."""
-    trace = learner.trace(population, batch[0])
-    yield from _named(name, *performance(learner, trace.output, batch[1]))
+def on_evaluation(learner: Learner, population: Population, stream: TaskStream, task: int) -> Iterator[Measurement]:
+    """Loss and accuracy on every held-out set of the task: ``<name>_loss``, ``<name>_accuracy``."""
+    for name, (inputs, targets) in evaluation_sets(stream, task).items():
+        trace = learner.trace(population, inputs)
+        yield from _named(name, *performance(learner, trace.output, targets, stream.stacked(task).active_outputs))
 
 
 def _named(prefix: str, loss: Tensor, share: Tensor) -> Iterator[Measurement]:

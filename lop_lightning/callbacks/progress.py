@@ -39,7 +39,8 @@ class ProgressBar(L.Callback):
         total = self.stream.tasks * self.stream.updates_per_task
         self._bar = Progress(
             TextColumn("task {task.fields[place]}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f}%"),
-            _Speed(len(self.stream.seeds)), TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=7)),
+            _Speed(len(self.stream.seeds)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=7)),
             TextColumn("{task.fields[value]}", table_column=Column(no_wrap=True)),
             console=self.console, transient=False, disable=not self.console.is_terminal,
         )  # fmt: skip

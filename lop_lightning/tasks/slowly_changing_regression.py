@@ -57,7 +57,7 @@ class SlowlyChangingRegression(TaskStream):
         task_length: int = 10_000,
         reference_threshold: bool = False,
         batch_size: int = 1,
-        probe_size: int = 500,
+        probe_size: int = 256,
         seeds: int | Sequence[int] = 1,
         chunk: int | str = "auto",
     ) -> None:

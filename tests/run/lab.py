@@ -52,7 +52,7 @@ METHODS = {
 TINY = (*SMALL, *STREAMS["gmm"])
 
 
-class PowerCut(Exception):
+class PowerCut(Exception):  # noqa: N818
     """What a run is cut short with, where nothing is told and nothing is saved."""
 
 

@@ -49,7 +49,7 @@ BAD = {  # arguments → what the line must say
     "algo=cbp algo.replacement_rate=-0.1": ["algo.replacement_rate=-0.1"],
     "algo=cbp algo.accumulate=perhaps": ["algo.accumulate=perhaps", "true or false"],
     "algo=cbp algo.utility=weigth": ["algo.utility=weigth", "did you mean 'weight'?"],
-    "optimizer.betas=0.9": ["optimizer.betas=0.9", "a list"],
+    "optimizer=adam optimizer.betas=0.9": ["optimizer.betas=0.9", "a list"],
     "optimizer.lr=-1": ["optimizer.lr=-1"],
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number"],
     "model.hidden=5": ["model.hidden=5", "a list"],
@@ -96,7 +96,8 @@ INVENTED = {
         ["model: this network does not fit the stream (inputs [4] and 1 outputs)"],
     ),
     "gives other outputs": (
-        "class Odd(MLP):\n    def __init__(self, input_shape, output_size):\n        super().__init__(input_shape, 3)\n",
+        "class Odd(MLP):\n"
+        "    def __init__(self, input_shape, output_size):\n        super().__init__(input_shape, 3)\n",
         ["model: its output has shape [3], the stream wants 1"],
     ),
 }
@@ -144,8 +145,10 @@ def test_another_version(lop, tmp_path):
     directory = run(TINY, tmp_path)
     marker = directory.path / "run.json"
     for text, words in (
-        ('{"format": 99}', "another version (layout 99, this is 1)"), ("{", "is no run directory"), ("[]", "no run directory")
-    ):  # fmt: skip
+        ('{"format": 99}', "another version (layout 99, this is 1)"),
+        ("{", "is no run directory"),
+        ("[]", "is no run directory"),
+    ):
         marker.write_text(text)
         before = {path: path.read_bytes() for path in directory.path.rglob("*") if path.is_file()}
         code, _, errors = lop(*TINY)

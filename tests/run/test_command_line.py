@@ -18,7 +18,7 @@ def test_a_sweep_runs_all_combinations(lop, tmp_path):
     code, out, errors = lop("-m", *SHORT, "algo=bp,cbp", "optimizer.lr=0.1,0.01", "task.tasks=2")
     assert code == 0
     assert errors.splitlines() == [
-        f"lop: job {number}/4: {' '.join([*SHORT, f'algo={algo}', f'optimizer.lr={lr}', 'task.tasks=2'])} runs_dir={tmp_path}"
+        f"lop: job {number}/4: {' '.join(SHORT)} algo={algo} optimizer.lr={lr} task.tasks=2 runs_dir={tmp_path}"
         for number, (algo, lr) in enumerate([(a, lr) for a in ("bp", "cbp") for lr in ("0.1", "0.01")], 1)
     ]
     directories = finished(tmp_path)

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import TINY, Process, checkpoints, configuration, outcome, run, until
+from lab import TINY, Cut, Process, checkpoints, configuration, outcome, run, until
 
 from lop_lightning import train
+from lop_lightning.callbacks import Interrupted
 from lop_lightning.experiment import prepare
 
 LONG = (
@@ -88,6 +89,23 @@ def test_control_c_twice_stops_at_once(tmp_path):
     assert "lop: SIGINT twice: stopped at once; there is no checkpoint yet" in text
     assert "Traceback" not in text
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+class Hurried(Cut):
+    """A second Ctrl-C inside torch, which answers it with an error of its own."""
+
+    def on_train_batch_end(self, *rest):
+        signal.raise_signal(signal.SIGINT)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("!dynamicLayerStack.empty() INTERNAL ASSERT FAILED") from error
+
+
+def test_control_c_that_torch_covers(tmp_path):
+    with pytest.raises(Interrupted, match="SIGINT twice: stopped at once; there is no checkpoint yet"):
+        run(TINY, tmp_path, Hurried(0))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def _handles(pid, number):

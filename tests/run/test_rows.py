@@ -1,5 +1,7 @@
 """What the record says is what happened."""
 
+import sys
+
 import pytest
 import torch
 from lab import METHODS, SMALL, STREAMS, TINY, Cut, outcome, rows, run
@@ -8,6 +10,8 @@ from lop_lightning import metrics as m
 from lop_lightning.algos.losses import loss_function
 from lop_lightning.callbacks import ContinualLearning
 from lop_lightning.callbacks.tally import Tally
+from lop_lightning.tasks.gmm import GaussianMixtures
+from lop_lightning.tasks.permuted_images import PermutedImages
 
 ALL = "units,ranks,covariance_ranks,duplication,weights,gradients"
 
@@ -158,8 +162,6 @@ def test_at_the_start_and_at_the_end(tmp_path):
 def test_held_out_sets(tmp_path):
     raw = Raw()
     directory = run((*TINY, "task.tasks=1"), tmp_path, raw)
-    from lop_lightning.tasks.gmm import GaussianMixtures
-
     for column, seed in enumerate([3, 1]):
         x, y = GaussianMixtures(n=16, n_val=6).task(seed, 0).evaluation["validation"]
         for layer in range(3):
@@ -170,6 +172,30 @@ def test_held_out_sets(tmp_path):
         assert rows(directory, "validation_loss", seed) == [(0, 1, 12, pytest.approx(loss))]
         share = ((x > 0) == (y == 1)).double().mean().item()
         assert rows(directory, "validation_accuracy", seed) == [(0, 1, 12, pytest.approx(share))]
+
+
+class Masked(PermutedImages):
+    """A stream whose loss sees two of the ten outputs."""
+
+    def load(self, index):
+        task = super().load(index)
+        task.active_outputs = (torch.arange(10) < 2).expand(len(self.seeds), -1)
+        return task
+
+
+def test_outputs_that_the_loss_may_not_see_are_measured_without(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "masked", sys.modules[__name__])
+    raw, tasks = Raw(), ("task.task_length=20", "task.tasks=1", "task._target_=masked.Masked")
+    directory = run((*SMALL, "task=permuted_images", *tasks), tmp_path, raw)
+    stream = Masked(tasks=1, task_length=20, seeds=[3, 1])
+    for column, seed in enumerate([3, 1]):
+        x, y = stream.probe(seed, 0)
+        for layer in range(3):
+            weight, bias = (raw.params[-1][f"layers.{layer}.{kind}"][column] for kind in ("weight", "bias"))
+            x = x @ weight.T + bias
+            x = x.relu() if layer < 2 else x
+        share = (x[:, :2].argmax(1) == y).double().mean().item()
+        assert rows(directory, "post_accuracy", seed) == [(0, 0, 20, pytest.approx(share))]
 
 
 def test_every_other_task_and_the_last(tmp_path):
