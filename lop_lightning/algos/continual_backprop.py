@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lop_lightning.algos.learner import Learner, Step
+from lop_lightning.algos.learner import Learner
 from lop_lightning.algos.lift import Execution
 from lop_lightning.algos.population import Population
 from lop_lightning.algos.replacement import (
@@ -21,6 +21,7 @@ from lop_lightning.algos.replacement import (
     soonest,
 )
 from lop_lightning.algos.reset import reset_units
+from lop_lightning.algos.step import Step
 from lop_lightning.algos.utility import UTILITIES, Evidence
 from lop_lightning.errors import check_choice, check_count, check_number
 from lop_lightning.networks import Draw, HiddenLayer, NetworkFactory

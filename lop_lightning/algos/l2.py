@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lop_lightning.algos.learner import Learner, Step
+from lop_lightning.algos.learner import Learner
 from lop_lightning.algos.lift import Execution
+from lop_lightning.algos.step import Step
 from lop_lightning.errors import check_choice, check_number
 from lop_lightning.networks import NetworkFactory
 from lop_lightning.optimizers import Optimizer

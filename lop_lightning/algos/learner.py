@@ -13,8 +13,6 @@ and, for what happens rarely and at times the host can foresee, ``next_event`` a
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,37 +23,16 @@ from torch.func import functional_call, grad
 
 from lop_lightning.algos.lift import Execution, Lifted
 from lop_lightning.algos.losses import accuracy, loss_function, mask_outputs
-from lop_lightning.algos.noise import Noise, split
-from lop_lightning.algos.population import Population, build_network, noise_keys, stack_params
-from lop_lightning.errors import ConfigError, RunError
+from lop_lightning.algos.noise import parameter_noise, split
+from lop_lightning.algos.population import Population, build_network, fitting_network, noise_keys, stack_params
+from lop_lightning.algos.step import Step
+from lop_lightning.errors import ConfigError
 from lop_lightning.networks import HiddenLayer, Network, NetworkFactory, Trace
+from lop_lightning.networks.base import Tracer, stacked_trace
 from lop_lightning.optimizers import Optimizer
 from lop_lightning.optimizers.base import Params
 from lop_lightning.tasks.base import Chunk, StreamSpec
 from lop_lightning.trees import Tree, tree_map, unshared
-
-
-@dataclass
-class Step:
-    """What an update has just done to one network, and what a method may still change.
-
-    Attributes:
-        params: Parameters after the optimiser's step.
-        optimizer: The optimiser's state after its step.
-        method: The method's own state.
-        before: Parameters before the step.
-        activations: Hidden activations of the batch, computed before the step, by layer name.
-        grads: Gradients.
-        noise: Standard normal numbers for every parameter, if the method asks for them (``uses_noise``).
-    """
-
-    params: Params
-    optimizer: Tree
-    method: Tree
-    before: Params
-    activations: dict[str, Tensor]
-    grads: Params
-    noise: Params
 
 
 class Learner(L.LightningModule):
@@ -155,20 +132,10 @@ class Learner(L.LightningModule):
         self.build = partial(self.network_factory, input_shape=spec.input_shape, output_size=spec.output_size)
         self._place = device or torch.device("cpu")
         torch.set_flush_denormal(True)  # numbers below 1e-38 cost a CPU a hundred times a normal one
-        try:
-            network = build_network(self.build, self.seeds[0]).to(spec.dtype)
-            output, _ = network(torch.zeros(2, *spec.input_shape, dtype=spec.dtype))
-        except (RuntimeError, TypeError, ValueError) as error:
-            if isinstance(error, ConfigError):
-                raise
-            shapes = f"inputs {list(spec.input_shape)} and {spec.output_size} outputs"
-            reason = str(error).partition("\n")[0]
-            raise RunError(f"model: this network does not fit the stream ({shapes}): {reason}") from error
-        if tuple(output.shape) != (2, spec.output_size):
-            raise RunError(f"model: its output has shape {list(output.shape[1:])}, the stream wants {spec.output_size}")
+        network = fitting_network(self.build, self.seeds[0], spec)
         self.layers: tuple[HiddenLayer, ...] = network.hidden_layers()
         # In a tuple, so that it is no submodule: Lightning would move its weightless parameters to the device.
-        self._template = (_Tracer(network.to("meta")),)
+        self._template = (Tracer(network.to("meta")),)
         self.population = self.new_population()
         maps = any(layer.unit_axis != -1 for layer in self.layers)
         self._lifted = Lifted(self.update, self.population.state, self.execution, maps)
@@ -185,8 +152,7 @@ class Learner(L.LightningModule):
         keys = noise_keys(self.seeds, self._place, *purpose)
         population = Population({"params": params, **rest}, keys, purpose, host=self.init_host(self.seeds))
         if self.uses_noise:
-            size, like = sum(p[0].numel() for p in params.values()), next(iter(params.values()))
-            population.noise = Noise(self.seeds, size, like, *purpose)
+            population.noise = parameter_noise(self.seeds, params, *purpose)
         return population
 
     def train_chunk(self, population: Population, chunk: Chunk) -> Tensor:
@@ -206,7 +172,7 @@ class Learner(L.LightningModule):
             done += count
             if population.updates == due:
                 self.event(population)
-        if chunk.ends_task:
+        if chunk.ends_task and type(self).on_task_end is not Learner.on_task_end:
             self._end_task(population)
         return measured[0] if len(measured) == 1 else torch.cat(measured)
 
@@ -226,13 +192,7 @@ class Learner(L.LightningModule):
 
     def trace(self, population: Population, inputs: Tensor) -> Trace:
         """What all networks show on ``inputs [S, N, ...]``: every tensor of the trace gets a leading seed axis."""
-
-        def one(params: Params, x: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-            trace = functional_call(self._template[0], params, (x,))
-            return trace.output, trace.preactivations, trace.activations
-
-        with torch.no_grad():
-            return Trace(*torch.vmap(one)({f"network.{n}": p for n, p in population.params.items()}, inputs))
+        return stacked_trace(self._template[0], population.params, inputs)
 
     def network(self, seed: int) -> Network:
         """The plain module of one seed, with a copy of its parameters."""
@@ -242,8 +202,6 @@ class Learner(L.LightningModule):
         network = build_network(self.build, seed).to(self._place, self.spec.dtype)
         network.load_state_dict({name: p[row] for name, p in self.population.params.items()})
         return network.eval()
-
-    # ---- inside
 
     @property
     def template(self) -> Network:
@@ -257,18 +215,15 @@ class Learner(L.LightningModule):
 
     @torch.no_grad()
     def _end_task(self, population: Population) -> None:
-        if type(self).on_task_end is Learner.on_task_end:
-            return
-        size = sum(p[0].numel() for p in population.params.values())
-        like = next(iter(population.params.values()))
-        noise = Noise(self.seeds, size, like, *population.purpose, "task end").at(population.updates, 1)[0]
+        noise = parameter_noise(self.seeds, population.params, *population.purpose, "task end").at(
+            population.updates, 1
+        )[0]
 
         def one(params: Params, method: Tree, noise: Tensor) -> Params:
             return self.on_task_end(params, method, split(noise, params))
 
-        params = torch.vmap(one)(population.params, population.state["method"], noise)
-        for name, p in population.params.items():
-            p.copy_(params[name])
+        ended = torch.vmap(one)(population.params, population.state["method"], noise)
+        tree_map(lambda p, new: p.copy_(new), population.params, ended)
 
     # ---- Lightning
 
@@ -278,7 +233,7 @@ class Learner(L.LightningModule):
         if self.population is None or self.seeds != stream.seeds or self.spec != stream.spec:
             self.prepare(stream.spec, stream.seeds, self.trainer.strategy.root_device)
         if self._restored is not None:
-            self._load(self._restored)
+            self.population.load(self._restored, self.seeds)  # type: ignore[union-attr]
             self._restored = None
 
     def configure_optimizers(self) -> None:
@@ -287,42 +242,18 @@ class Learner(L.LightningModule):
     def training_step(self, chunk: Chunk, batch_idx: int) -> dict[str, Tensor]:
         """One chunk of updates; returns ``{"measures": [K, S, 2]}``."""
         assert self.population is not None
-        measures = self.train_chunk(self.population, chunk)
+        measured = {"measures": self.train_chunk(self.population, chunk)}
         self.trainer.datamodule.position = chunk.end  # type: ignore[attr-defined]
-        return {"measures": measures}
+        return measured
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the population: tensors and plain containers."""
         assert self.population is not None
-        checkpoint["learner"] = {
-            "seeds": list(self.seeds),
-            "state": tree_map(lambda t: t.detach().cpu(), self.population.state),
-            "updates": self.population.updates,
-            "host": deepcopy(self.population.host),
-        }
+        checkpoint["learner"] = self.population.saved(self.seeds)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the population from a checkpoint, now or as soon as there is one to fill."""
         if self.population is None:
             self._restored = checkpoint["learner"]
         else:
-            self._load(checkpoint["learner"])
-
-    @torch.no_grad()
-    def _load(self, saved: dict[str, Any]) -> None:
-        assert self.population is not None
-        if saved["seeds"] != self.seeds:
-            raise RunError(f"the checkpoint holds seeds {saved['seeds']}, the run has {self.seeds}")
-        tree_map(lambda own, other: own.copy_(other), self.population.state, saved["state"])
-        self.population.updates, self.population.host = saved["updates"], deepcopy(saved["host"])
-
-
-class _Tracer(torch.nn.Module):
-    """Makes a network's trace callable through ``functional_call``."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: Tensor) -> Trace:
-        return self.network.trace(inputs)
+            self.population.load(checkpoint["learner"], self.seeds)

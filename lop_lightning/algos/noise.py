@@ -44,6 +44,11 @@ class Noise:
         return torch.randn(self.block, self.size, generator=source, dtype=self.dtype, device=self.device)
 
 
+def parameter_noise(seeds: list[int], params: Params, *purpose: object) -> Noise:
+    """Noise for every parameter of S networks, whose stacked ``params`` give the size."""
+    return Noise(seeds, sum(p[0].numel() for p in params.values()), next(iter(params.values())), *purpose)
+
+
 def split(noise: Tensor, params: Params) -> Params:
     """Noise ``[size]`` of one update as a tensor for each parameter, in their order."""
     parts = noise.split([p.numel() for p in params.values()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 
 from lop_lightning.algos.noise import Noise
+from lop_lightning.errors import ConfigError, RunError
 from lop_lightning.networks import Network
 from lop_lightning.randomness import key, stable_hash
-from lop_lightning.trees import Tree
+from lop_lightning.tasks.base import StreamSpec
+from lop_lightning.trees import Tree, tree_map
 
 
 @dataclass
@@ -45,6 +48,23 @@ class Population:
         """Number of seeds."""
         return int(self.keys.shape[0])
 
+    def saved(self, seeds: list[int]) -> dict[str, Any]:
+        """The population as tensors and plain containers, with the seeds it belongs to."""
+        state = tree_map(lambda t: t.detach().cpu(), self.state)
+        return {"seeds": list(seeds), "state": state, "updates": self.updates, "host": deepcopy(self.host)}
+
+    @torch.no_grad()
+    def load(self, saved: dict[str, Any], seeds: list[int]) -> None:
+        """Takes over what :meth:`saved` gave, in place.
+
+        Raises:
+            RunError: it belongs to other seeds.
+        """
+        if saved["seeds"] != seeds:
+            raise RunError(f"the checkpoint holds seeds {saved['seeds']}, the run has {seeds}")
+        tree_map(lambda own, other: own.copy_(other), self.state, saved["state"])
+        self.updates, self.host = saved["updates"], deepcopy(saved["host"])
+
 
 def build_network(factory: Callable[[], Network], seed: int, *purpose: object) -> Network:
     """A network initialised under ``seed`` alone; the global generator is left as it was.
@@ -66,3 +86,24 @@ def stack_params(networks: Sequence[Network], dtype: torch.dtype, device: torch.
 def noise_keys(seeds: Sequence[int], device: torch.device, *purpose: object) -> Tensor:
     """One noise key a seed."""
     return torch.tensor([key(seed, "noise", *purpose) for seed in seeds], dtype=torch.int64, device=device)
+
+
+def fitting_network(factory: Callable[[], Network], seed: int, spec: StreamSpec) -> Network:
+    """A network that was seen to take the stream's inputs and to give as many outputs as the stream wants.
+
+    Raises:
+        ConfigError: one of the network's settings is illegal.
+        RunError: it does not fit.
+    """
+    try:
+        network = build_network(factory, seed).to(spec.dtype)
+        output, _ = network(torch.zeros(2, *spec.input_shape, dtype=spec.dtype))
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        shapes = f"inputs {list(spec.input_shape)} and {spec.output_size} outputs"
+        reason = str(error).partition("\n")[0]
+        raise RunError(f"model: this network does not fit the stream ({shapes}): {reason}") from error
+    if tuple(output.shape) != (2, spec.output_size):
+        raise RunError(f"model: its output has shape {list(output.shape[1:])}, the stream wants {spec.output_size}")
+    return network

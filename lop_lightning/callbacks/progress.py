@@ -95,5 +95,12 @@ class _Speed(ProgressColumn):
 
 
 def _speed_text(speed: float, seeds: int) -> str:
-    each = f"{speed:,.0f} updates/s"
-    return each if seeds == 1 else f"{each} × {seeds} seeds"
+    return f"{_short(speed)} updates/s {_short(speed * seeds)} seed-updates/s"
+
+
+def _short(number: float) -> str:
+    """Three digits, so that the whole line fits into 80 columns."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"

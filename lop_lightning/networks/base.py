@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from lop_lightning.networks.layers import HiddenLayer
 
@@ -39,6 +41,29 @@ class Network(nn.Module, ABC):
         """Output and post-activation values by layer name."""
         trace = self.trace(inputs)
         return trace.output, trace.activations
+
+
+class Tracer(nn.Module):
+    """Makes a network's trace callable through ``functional_call``."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Trace:
+        """See :meth:`Network.trace`."""
+        return self.network.trace(inputs)
+
+
+@torch.no_grad()
+def stacked_trace(tracer: Tracer, params: dict[str, Tensor], inputs: Tensor) -> Trace:
+    """What S networks with stacked ``params`` show on ``inputs [S, N, ...]``; every tensor gets a leading seed axis."""
+
+    def one(params: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        trace = functional_call(tracer, params, (x,))
+        return trace.output, trace.preactivations, trace.activations
+
+    return Trace(*torch.vmap(one)({f"network.{name}": p for name, p in params.items()}, inputs))
 
 
 NetworkFactory = Callable[..., Network]

@@ -109,8 +109,8 @@ def reference_panels(run: Run, level: float = 0.95) -> list[Panel]:
 def reference_table(run: Run, seed: int) -> pd.DataFrame:
     """The reference's table of one seed: ``task`` from 1, ``min_CE``, …, ``eff_rank_L0``, …, ``dup_frac_L0``, ….
 
-    ``sat`` is the mean of ``saturation_2`` over layers, ``eff_rank`` the ``preactivation_covariance_rank``; a metric that
-    was not recorded is an empty column.
+    ``sat`` is the mean of ``saturation_2`` over layers, ``eff_rank`` the ``preactivation_covariance_rank``; a metric
+    that was not recorded is an empty column.
     """
     columns: dict[str, pd.Series] = {}
     for column, metric in REFERENCE_CSV.items():

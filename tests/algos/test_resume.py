@@ -45,7 +45,7 @@ def test_a_checkpoint_waits_for_its_population():
     later = METHODS["continual_backprop"](learner.network_factory, learner.optimizer, learner.execution)
     later.on_load_checkpoint(checkpoint)
     later.prepare(learner.spec, [0])
-    later._load(later._restored)  # as ``setup`` does
+    later.population.load(later._restored, later.seeds)  # as ``setup`` does
     assert_same(later.population, learner.population)
 
 

@@ -96,3 +96,12 @@ def test_experiments_differ_from_the_default():
     default = configuration((), "runs")
     for option in config_groups()["experiment"]:
         assert configuration((f"experiment={option}",), "runs") != default
+
+
+def test_a_callback_of_ones_own_is_built_too(tmp_path):
+    config = configuration((), tmp_path)
+    OmegaConf.set_struct(config, False)
+    mine = {"_target_": "lightning.pytorch.callbacks.Timer", "interval": "step"}
+    experiment = prepare(OmegaConf.merge(config, {"callbacks": {"mine": mine}}))
+    names = [type(callback).__name__ for callback in experiment.callbacks]
+    assert names == ["ContinualLearning", "FreshReference", "Timer", "ProgressBar", "Checkpoint"]

@@ -64,11 +64,9 @@ def test_what_a_run_leaves(tmp_path):
     assert {row["metric"] for row in summary["results"]} >= {"online_loss", "online_accuracy", "final_loss"}
 
 
-@pytest.mark.parametrize("keep", [1, 3])
-def test_as_many_checkpoints_as_asked_for_are_kept(tmp_path, keep):
-    directory = run((*TINY, f"callbacks.checkpoint.keep={keep}"), tmp_path)
-    updates = [int(path.stem.removeprefix("update-")) for path in checkpoints(directory)]
-    assert updates == [6, 12, 18, 24, 30, 36][-keep:]
+def test_as_many_checkpoints_as_asked_for_are_kept(tmp_path):
+    directory = run((*TINY, "callbacks.checkpoint.keep=3"), tmp_path)
+    assert [int(path.stem.removeprefix("update-")) for path in checkpoints(directory)] == [24, 30, 36]
 
 
 def test_checkpoints_by_the_clock(tmp_path):

@@ -12,9 +12,9 @@ from lop_lightning.callbacks import Checkpoint
 # Updates after which a run is cut: before the first checkpoint, inside a bin, at the end of an epoch, of a task,
 # of the stream.
 CUTS = {
-    "gmm": (4, 10, 18, 24, 36),
+    "gmm": (4, 10, 18, 24),
     "slowly_changing_regression": (5, 19, 28, 42),
-    "permuted_images": (5, 19, 28, 42, 56),
+    "permuted_images": (5, 19, 28, 56),
 }
 
 

@@ -1,0 +1,33 @@
+"""What an update hands to a method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lop_lightning.optimizers.base import Params
+from lop_lightning.trees import Tree
+
+
+@dataclass
+class Step:
+    """What an update has just done to one network, and what a method may still change.
+
+    Attributes:
+        params: Parameters after the optimiser's step.
+        optimizer: The optimiser's state after its step.
+        method: The method's own state.
+        before: Parameters before the step.
+        activations: Hidden activations of the batch, computed before the step, by layer name.
+        grads: Gradients.
+        noise: Standard normal numbers for every parameter, if the method asks for them (``uses_noise``).
+    """
+
+    params: Params
+    optimizer: Tree
+    method: Tree
+    before: Params
+    activations: dict[str, Tensor]
+    grads: Params
+    noise: Params
