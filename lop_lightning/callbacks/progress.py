@@ -95,7 +95,8 @@ class _Speed(ProgressColumn):
 
 
 def _speed_text(speed: float, seeds: int) -> str:
-    return f"{_short(speed)} updates/s {_short(speed * seeds)} seed-updates/s"
+    each = f"{_short(speed)} updates/s"
+    return each if seeds == 1 else f"{each} {_short(speed * seeds)} seed-updates/s"
 
 
 def _short(number: float) -> str:

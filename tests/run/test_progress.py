@@ -55,7 +55,7 @@ def test_the_cursor_comes_back_after_an_exception(tmp_path):
 def test_plain_lines_where_there_is_no_terminal(tmp_path):
     lines = shown(tmp_path, False, log_seconds=0).splitlines()
     assert len(lines) == 12
-    pattern = r"task [123]/3  [\d,]+ updates/s × 2 seeds  \d+ s left  accuracy [\d.]+  loss [\d.]+"
+    pattern = r"task [123]/3  [\d.]+k? updates/s [\d.]+k? seed-updates/s  \d+ s left  accuracy [\d.]+  loss [\d.]+"
     assert all(re.fullmatch(pattern, line) for line in lines), lines
     assert shown(tmp_path, False, log_seconds=1000) == ""
 
@@ -70,7 +70,7 @@ def test_regression_has_no_accuracy(tmp_path):
         experiment.learner, datamodule=experiment.stream
     )
     last = output.getvalue().splitlines()[-1]
-    assert re.fullmatch(r"task 2/2  [\d,]+ updates/s  0 s left  loss [\d.e-]+", last), last
+    assert re.fullmatch(r"task 2/2  [\d.]+k? updates/s  0 s left  loss [\d.e-]+", last), last
 
 
 def test_silent(tmp_path):
