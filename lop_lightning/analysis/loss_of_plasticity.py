@@ -108,7 +108,8 @@ def early_late(run: Run, metric: str, window: int | None = None, level: float = 
         )
     decades = in_decades(run, metric)
     if decades:
-        values = np.log10(values.where(values > 0, values[values > 0].min().min()).where(values.notna()))
+        positive = values.where(values > 0, values[values > 0].min().min()).where(values.notna())
+        values = positive.apply(np.log10)
     reached = [row[there] for row, there in zip(values.to_numpy(), rows > 0)]
     early = pd.Series([row[:window].mean() for row in reached], values.index, name="early")
     late = pd.Series([row[-window:].mean() for row in reached], values.index, name="late")

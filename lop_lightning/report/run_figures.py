@@ -112,7 +112,7 @@ def reference_table(run: Run, seed: int) -> pd.DataFrame:
     ``sat`` is the mean of ``saturation_2`` over layers, ``eff_rank`` the ``preactivation_covariance_rank``; a metric
     that was not recorded is an empty column.
     """
-    columns: dict[str, pd.Series] = {}
+    columns: dict[str, pd.Series | pd.DataFrame] = {}
     for column, metric in REFERENCE_CSV.items():
         if metric in run.metrics():
             columns[column] = run.series(metric).loc[seed]
