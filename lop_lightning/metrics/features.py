@@ -32,7 +32,8 @@ def centred(features: Tensor) -> Tensor:
 
 def is_finite(features: Tensor) -> Tensor:
     """Tell for each matrix `[..., N, n]` whether it holds no NaN and no infinity: bool `[...]`."""
-    return features.isfinite().flatten(-2).all(-1)
+    # The largest magnitude is NaN or infinite exactly when some entry is, and far quicker to find than every flag.
+    return features.flatten(-2).abs().amax(-1).isfinite()
 
 
 def nan_where_diverged(value: Tensor, features: Tensor) -> Tensor:
