@@ -12,14 +12,6 @@ KEY = torch.tensor(key(0, "noise"))
 N = 50_000
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def bits(k=KEY, clock=3, channel=1, shape=(N,)):
     return randomness._bits(k, clock, channel, shape)
 

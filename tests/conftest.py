@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(autouse=True)
