@@ -94,7 +94,7 @@ def measure(problem: Problem, case: Case, plain: float, folder: Path) -> Measure
         for way, found in zip(ways, times):
             if way is not _whole_fit or number < problem.whole_fits:
                 found.append(_timed(way, stream(case.tasks), learner))
-    return Measured(problem, case, case.tasks * stream(1).updates_per_task, plain, *times)
+    return Measured(problem, case, case.tasks * stream(1).updates_per_task(), plain, *times)
 
 
 def copy_bandwidth(mebibytes: int = 512) -> float:

@@ -90,7 +90,7 @@ class ContinualLearning(L.Callback):
         if not batch.starts_task:
             return
         task = batch.begin.task
-        self._tally = Tally(self.stream.updates_per_task, self.bins_per_task)
+        self._tally = Tally(self.stream.updates_per_task(task), self.bins_per_task)
         if not self._is_measured(task):
             return
         population = self._population
@@ -188,7 +188,7 @@ class ContinualLearning(L.Callback):
             if seed in self.dropped:
                 continue
             first = int((~finite[:, row]).nonzero()[0])
-            update = chunk.begin.epoch * self.stream.updates_per_epoch + chunk.begin.update + first
+            update = chunk.begin.epoch * self.stream.updates_per_epoch(chunk.begin.task) + chunk.begin.update + first
             if self.nonfinite == "stop":
                 raise Diverged(
                     f"seed {seed} diverged: its loss is {loss[first, row].item()} in task {chunk.begin.task + 1}/"

@@ -54,7 +54,7 @@ class FreshReference(L.Callback):
         if watcher is None:
             raise RunError("FreshReference writes through the ContinualLearning callback: add one")
         population = learner.new_population("fresh", task)
-        tally, place = Tally(stream.updates_per_task, 1), (task, 0, learner.population.updates)  # type: ignore[union-attr]
+        tally, place = Tally(stream.updates_per_task(task), 1), (task, 0, learner.population.updates)  # type: ignore[union-attr]
         bins: list[tuple[int, Tensor]] = []
         for chunk in stream.task_chunks(task):
             bins += tally.add(learner.train_chunk(population, chunk))

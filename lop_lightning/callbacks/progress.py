@@ -36,7 +36,7 @@ class ProgressBar(L.Callback):
         self._watcher = next((c for c in trainer.callbacks if isinstance(c, ContinualLearning)), None)  # type: ignore[attr-defined]
         self._begun, self._done_before = time.monotonic(), self.stream.updates_before(self.stream.position)
         self._logged = self._begun
-        total = self.stream.tasks * self.stream.updates_per_task
+        total = self.stream.total_updates
         self._bar = Progress(
             TextColumn("task {task.fields[place]}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f}%"),
             _Speed(len(self.stream.seeds)),
@@ -60,7 +60,7 @@ class ProgressBar(L.Callback):
         now = time.monotonic()
         if not self.console.is_terminal and now - self._logged >= self.log_seconds:
             self._logged, speed = now, (done - self._done_before) / (now - self._begun)
-            left = (self.stream.tasks * self.stream.updates_per_task - done) / max(speed, 1e-9)
+            left = (self.stream.total_updates - done) / max(speed, 1e-9)
             line = f"task {place}  {_speed_text(speed, len(self.stream.seeds))}  {left:.0f} s left  {value}"
             self.console.print(line, soft_wrap=True, highlight=False)
 

@@ -15,11 +15,16 @@ from lop_lightning.networks.layers import HiddenLayer
 
 @dataclass
 class Trace:
-    """Everything a forward pass shows: the output, and each hidden layer's values before and after its nonlinearity."""
+    """Everything a forward pass shows: the output, and each hidden layer's values before and after its nonlinearity.
+
+    ``buffers`` are the new values of those buffers that a forward pass in training mode moves (the running statistics of
+    batch normalisation), by full name. A pass never writes to a buffer itself.
+    """
 
     output: Tensor
     preactivations: dict[str, Tensor] = field(default_factory=dict)
     activations: dict[str, Tensor] = field(default_factory=dict)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Network(nn.Module, ABC):
@@ -36,6 +41,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def hidden_layers(self) -> tuple[HiddenLayer, ...]:
         """The layer view, in order from input to output."""
+
+    @abstractmethod
+    def output_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters of the output layer (the head), which some streams and methods begin anew."""
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Output and post-activation values by layer name."""
@@ -56,14 +65,19 @@ class Tracer(nn.Module):
 
 
 @torch.no_grad()
-def stacked_trace(tracer: Tracer, params: dict[str, Tensor], inputs: Tensor) -> Trace:
-    """What S networks with stacked ``params`` show on ``inputs [S, N, ...]``; every tensor gets a leading seed axis."""
+def stacked_trace(tracer: Tracer, tensors: dict[str, Tensor], inputs: Tensor) -> Trace:
+    """What S networks with stacked parameters and buffers show on ``inputs [S, N, ...]``; all get a seed axis."""
 
-    def one(params: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        trace = functional_call(tracer, params, (x,))
+    def one(tensors: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        trace = traced(tracer, tensors, x)
         return trace.output, trace.preactivations, trace.activations
 
-    return Trace(*torch.vmap(one)({f"network.{name}": p for name, p in params.items()}, inputs))
+    return Trace(*torch.vmap(one)(tensors, inputs))
+
+
+def traced(tracer: Tracer, tensors: dict[str, Tensor], inputs: Tensor) -> Trace:
+    """The trace of the network whose parameters and buffers are ``tensors``."""
+    return functional_call(tracer, {f"network.{name}": tensor for name, tensor in tensors.items()}, (inputs,))
 
 
 NetworkFactory = Callable[..., Network]

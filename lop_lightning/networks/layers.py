@@ -95,7 +95,8 @@ class HiddenLayer:
         fan_in: Weights that enter the units (one entry for a linear layer, two for a recurrent cell).
         fan_out: Weights that leave the units, one entry a consumer.
         bias: Biases of the units; a fresh unit has zeros there.
-        norm: Normalisation entries of the units with the value a fresh unit has (scale 1, shift 0, …).
+        norm: Normalisation entries of the units, parameters or buffers, with the value a fresh unit has (scale 1, shift
+            0, running mean 0, running variance 1).
         unit_axis: Axis of the layer's activation that counts units (-1 for vectors, 1 for convolution maps).
     """
 

@@ -80,6 +80,11 @@ class MLP(Network):
             )
         return tuple(views)
 
+    def output_parameters(self) -> tuple[str, ...]:
+        """See :class:`Network`."""
+        last = len(self.widths)
+        return f"layers.{last}.weight", f"layers.{last}.bias"
+
 
 class Linear(MLP):
     """The linear baseline: one linear layer, no hidden units (Dohare et al. 2024)."""

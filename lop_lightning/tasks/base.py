@@ -42,12 +42,16 @@ class StreamSpec:
         output_size: Number of outputs.
         loss: ``mse``, ``cross_entropy`` (class indices) or ``binary_cross_entropy`` (one logit, targets 0 or 1).
         dtype: Floating type that the stream is computed in.
+        new_heads: Whether every task begins with an output layer of zeros.
+        head_momentum: Whether the optimiser then still remembers the old output layer's gradients.
     """
 
     input_shape: tuple[int, ...]
     output_size: int
     loss: str
     dtype: torch.dtype = torch.float32
+    new_heads: bool = False
+    head_momentum: bool = False
 
     @property
     def is_classification(self) -> bool:
@@ -118,6 +122,10 @@ class StackedTask(ABC):
         ``batch`` divides ``end - begin``; the result is contiguous.
         """
 
+    def vary(self, order: Tensor, number: int) -> Batch:
+        """The examples at ``order [K, S, B]`` as pass ``number`` over the task shows them (augmented, say)."""
+        return self.gather(order)
+
     def everything(self, updates: int) -> Batch:
         """``updates`` full batches in the order of making, as views that take no memory beyond one of them."""
         inputs, targets = self.slice(0, self.size, self.size)
@@ -158,6 +166,14 @@ def stack(tasks: list[Task], device: torch.device) -> ResidentTask:
     targets = torch.stack([task.train[1] for task in tasks]).to(device)
     masks = [task.active_outputs for task in tasks if task.active_outputs is not None]
     return ResidentTask(inputs, targets, torch.stack(masks).to(device) if masks else None)
+
+
+def stack_sets(sets: list[dict[str, Batch]], device: torch.device) -> dict[str, StackedTask]:
+    """The stacked form of the held-out sets of one task of each seed, by name."""
+    return {
+        name: ResidentTask(*(torch.stack([own[name][part] for own in sets]).to(device) for part in (0, 1)))
+        for name in sets[0]
+    }
 
 
 def check_flag(key: str, value: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,14 +23,13 @@ from lop_lightning.tasks.base import (
     check_flag,
     in_batches,
     stack,
+    stack_sets,
 )
+from lop_lightning.tasks.clock import StreamClock
 from lop_lightning.tasks.seeds import seed_list
 
-CHUNK_BYTES = 32 * 2**20
-CHUNK_UPDATES = 1000
 
-
-class TaskStream(L.LightningDataModule):
+class TaskStream(StreamClock, L.LightningDataModule):
     """An endless sequence of tasks, the same for every method, one sequence a seed.
 
     A subclass implements :attr:`spec`, :attr:`task_size` and :meth:`task`; it may implement :meth:`load` where tasks
@@ -78,6 +76,7 @@ class TaskStream(L.LightningDataModule):
         self.position = Position()
         self.device = torch.device("cpu")
         self._loaded: tuple[int, StackedTask] | None = None
+        self._evaluation: tuple[int, dict[str, StackedTask]] | None = None
         self._drawn_order: tuple[tuple[int, int], Tensor] | None = None
 
     # ---- what a stream defines
@@ -87,11 +86,6 @@ class TaskStream(L.LightningDataModule):
     def spec(self) -> StreamSpec:
         """The shapes that a network is made for."""
 
-    @property
-    @abstractmethod
-    def task_size(self) -> int:
-        """Training examples in a task."""
-
     @abstractmethod
     def task(self, seed: int, index: int) -> Task:
         """Task ``index`` of ``seed``: a pure function of the two."""
@@ -100,31 +94,18 @@ class TaskStream(L.LightningDataModule):
         """Task ``index`` of all seeds on the device."""
         return stack([self.task(seed, index) for seed in self.seeds], self.device)
 
+    def load_evaluation(self, index: int) -> dict[str, StackedTask]:
+        """The held-out sets of task ``index`` of all seeds on the device."""
+        return stack_sets([self.task(seed, index).evaluation for seed in self.seeds], self.device)
+
+    def representation_sets(self, index: int) -> dict[str, StackedTask]:
+        """Data of other tasks, on which the representation is measured before task ``index`` is learnt; or none."""
+        return {}
+
     def probe(self, seed: int, index: int) -> Batch:
         """The fixed batch that plasticity is measured on: the first ``probe_size`` training examples of the task."""
         inputs, targets = self.task(seed, index).train
         return inputs[: self.probe_size], targets[: self.probe_size]
-
-    # ---- the clock
-
-    @property
-    def updates_per_pass(self) -> int:
-        """Updates in one pass over a task."""
-        return 1 if self.batch_size is None else math.ceil(self.task_size / self.batch_size)
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """Updates in one Lightning epoch."""
-        return self.updates_per_pass * self.passes_per_epoch
-
-    @property
-    def updates_per_task(self) -> int:
-        """Updates in one task."""
-        return self.updates_per_epoch * self.epochs_per_task
-
-    def updates_before(self, position: Position) -> int:
-        """Updates of the whole stream that come before ``position``."""
-        return position.task * self.updates_per_task + position.epoch * self.updates_per_epoch + position.update
 
     @property
     def finished(self) -> bool:
@@ -140,6 +121,13 @@ class TaskStream(L.LightningDataModule):
             self._loaded = (index, self.load(index))
         return self._loaded[1]
 
+    def stacked_evaluation(self, index: int) -> dict[str, StackedTask]:
+        """The held-out sets of task ``index`` of all seeds, kept until another's are asked for."""
+        if self._evaluation is None or self._evaluation[0] != index:
+            self._evaluation = None
+            self._evaluation = (index, self.load_evaluation(index))
+        return self._evaluation[1]
+
     def stacked_probe(self, index: int) -> Batch:
         """The probe batches of all seeds: ``[S, N, *input_shape]`` and ``[S, N, ...]``."""
         loaded = self.stacked(index)
@@ -149,17 +137,17 @@ class TaskStream(L.LightningDataModule):
 
     def chunks(self, begin: Position) -> Iterator[Chunk]:
         """The chunks from ``begin`` to the end of its epoch; cut at the same places wherever one begins."""
-        update = begin.update
-        while update < self.updates_per_epoch and begin.task >= 0:
-            stop = self._cut_after(update)
-            after = Position(begin.task, begin.epoch, stop)
-            if stop == self.updates_per_epoch:
-                last = begin.epoch + 1 == self.epochs_per_task
-                after = Position(begin.task + 1) if last else Position(begin.task, begin.epoch + 1)
-            loaded = self.stacked(begin.task)
-            inputs, targets = self._batches(loaded, begin.task, begin.epoch, update, stop)
-            start = Position(begin.task, begin.epoch, update)
-            yield Chunk(inputs, targets, start, after, loaded.active_outputs)
+        task, epoch, update = begin.task, begin.epoch, begin.update
+        length = self.updates_per_epoch(task)
+        while update < length and task >= 0:
+            stop = self.cut_after(task, update)
+            after = Position(task, epoch, stop)
+            if stop == length:
+                last = epoch + 1 == self.epochs_per_task
+                after = Position(task + 1) if last else Position(task, epoch + 1)
+            loaded = self.stacked(task)
+            inputs, targets = self._batches(loaded, task, epoch, update, stop)
+            yield Chunk(inputs, targets, Position(task, epoch, update), after, loaded.active_outputs)
             update = stop
 
     def task_chunks(self, index: int) -> Iterator[Chunk]:
@@ -167,46 +155,28 @@ class TaskStream(L.LightningDataModule):
         for epoch in range(self.epochs_per_task):
             yield from self.chunks(Position(index, epoch))
 
-    @property
-    def chunk_updates(self) -> int:
-        """Updates a chunk holds at most."""
-        if self.chunk != "auto":
-            return int(self.chunk)
-        item = torch.empty((), dtype=self.spec.dtype).element_size() * math.prod(self.spec.input_shape)
-        batch = self.batch_size or 0  # full batches are views and take no memory
-        return max(1, min(CHUNK_UPDATES, CHUNK_BYTES // max(1, item * batch * len(self.seeds))))
-
-    def _cut_after(self, update: int) -> int:
-        """End of the chunk that holds ``update``: on a fixed grid, and never across batches of unequal size."""
-        per_pass, size = self.updates_per_pass, self.chunk_updates
-        if self.batch_size is None or self.task_size % self.batch_size == 0:
-            return min((update // size + 1) * size, self.updates_per_epoch)
-        first, place = update - update % per_pass, update % per_pass
-        if place == per_pass - 1:  # the smaller last batch of a pass stands alone
-            return first + per_pass
-        return first + min((place // size + 1) * size, per_pass - 1)
-
     def _batches(self, loaded: StackedTask, task: int, epoch: int, begin: int, end: int) -> Batch:
         if self.batch_size is None:
             return loaded.everything(end - begin)
-        per_pass, batch = self.updates_per_pass, self.batch_size
+        per_pass, batch = self.updates_per_pass(task), self.batch_size
         numbers = range(begin // per_pass, (end - 1) // per_pass + 1)
-        # a chunk lies in one pass, or all batches are equal, or it is the smaller last batch alone (see _cut_after)
-        low, high = begin % per_pass * batch, min((end - numbers[-1] * per_pass) * batch, self.task_size)
+        # a chunk lies in one pass, or all batches are equal, or it is the smaller last batch alone (see cut_after)
+        low, high = begin % per_pass * batch, min((end - numbers[-1] * per_pass) * batch, loaded.size)
         width = min(batch, high - low) if len(numbers) == 1 else batch
-        if len(numbers) == 1 and not self.shuffle:
+        if len(numbers) == 1 and not self.shuffle and not self.varies:
             return loaded.slice(low, high, width)
-        pieces = [self._order(task, epoch * self.passes_per_epoch + number) for number in numbers]
+        pieces = [self._order(loaded.size, task, epoch * self.passes_per_epoch + number) for number in numbers]
         pieces[-1] = pieces[-1][:, :high]
         pieces[0] = pieces[0][:, low:]
-        return loaded.gather(in_batches(torch.cat(pieces, dim=1), width))
+        order = in_batches(torch.cat(pieces, dim=1), width)
+        return loaded.vary(order, epoch * self.passes_per_epoch + numbers[0]) if self.varies else loaded.gather(order)
 
-    def _order(self, task: int, number: int) -> Tensor:
+    def _order(self, size: int, task: int, number: int) -> Tensor:
         """The order ``[S, n]`` in which pass ``number`` of the task visits the examples."""
         if not self.shuffle:
-            return torch.arange(self.task_size, device=self.device).expand(len(self.seeds), -1)
+            return torch.arange(size, device=self.device).expand(len(self.seeds), -1)
         if self._drawn_order is None or self._drawn_order[0] != (task, number):
-            orders = [generator(s, "order", task, number).permutation(self.task_size) for s in self.seeds]
+            orders = [generator(s, "order", task, number).permutation(size) for s in self.seeds]
             self._drawn_order = (task, number), torch.from_numpy(np.stack(orders)).to(self.device)
         return self._drawn_order[1]
 
@@ -216,7 +186,7 @@ class TaskStream(L.LightningDataModule):
         """Learns the device that the data shall live on."""
         if self.trainer is not None:
             self.device = self.trainer.strategy.root_device
-            self._loaded = self._drawn_order = None  # what was loaded before lies elsewhere
+            self._loaded = self._evaluation = self._drawn_order = None  # what was loaded before lies elsewhere
 
     def train_dataloader(self) -> ChunkLoader:
         """The chunks of the current epoch, each time it is iterated."""

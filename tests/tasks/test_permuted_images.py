@@ -59,8 +59,8 @@ def test_task_length():
     for part in (0, 1):
         assert torch.equal(short[part], whole[part][:100])
         assert torch.equal(long[part], whole[part].repeat(*[3] + [1] * (whole[part].ndim - 1))[:4000])
-    assert PermutedImages().updates_per_task == 1797
-    assert PermutedImages(task_length=4000).updates_per_task == 4000
+    assert PermutedImages().updates_per_task() == 1797
+    assert PermutedImages(task_length=4000).updates_per_task() == 4000
 
 
 def test_making_a_stream_loads_nothing(tmp_path):

@@ -106,7 +106,7 @@ def test_probe_is_the_beginning_of_the_task(make):
 @pytest.mark.parametrize("chunk", SIZES)
 def test_chunks_hold_the_same_updates_however_they_are_cut(make, chunk):
     whole, cut = joined(make(seeds=2, chunk=10**6).task_chunks(1)), joined(make(seeds=2, chunk=chunk).task_chunks(1))
-    assert len(whole) == make().updates_per_task
+    assert len(whole) == make().updates_per_task()
     assert all(same(a, b) for a, b in zip(whole, cut, strict=True))
 
 
@@ -114,7 +114,7 @@ def test_an_unshuffled_pass_shows_each_example_once_in_order(make):
     stream = make(seeds=2, chunk=4)
     if stream.shuffle:
         pytest.skip("shuffled")
-    updates = joined(itertools.islice(stream.task_chunks(2), 1000))[: stream.updates_per_pass]
+    updates = joined(itertools.islice(stream.task_chunks(2), 1000))[: stream.updates_per_pass()]
     for place, seed in enumerate(stream.seeds):
         seen = [torch.cat([update[part][place] for update in updates]) for part in (0, 1)]
         assert same(seen, stream.task(seed, 2).train)
@@ -168,9 +168,9 @@ def test_each_shuffled_pass_is_a_permutation_of_its_own():
 
 def test_the_clock():
     stream = GaussianMixtures(tasks=3, n=10, batch_size=4, passes_per_epoch=2, epochs_per_task=5)
-    assert (stream.updates_per_pass, stream.updates_per_epoch, stream.updates_per_task) == (3, 6, 30)
+    assert (stream.updates_per_pass(), stream.updates_per_epoch(), stream.updates_per_task()) == (3, 6, 30)
     assert stream.updates_before(Position(2, 1, 4)) == 70
-    assert GaussianMixtures(passes_per_epoch=123).updates_per_task == 123
+    assert GaussianMixtures(passes_per_epoch=123).updates_per_task() == 123
     stream.position = Position(3)
     assert stream.finished
     assert list(stream.train_dataloader()) == []
