@@ -79,3 +79,9 @@ def check_count(key: str, value: int, low: int = 1, high: int | None = None) -> 
     if not is_whole or value < low or (high is not None and value > high):
         upper = "" if high is None else f" and at most {high}"
         raise ConfigError(key, value, f"a whole number of at least {low}{upper}")
+
+
+def check_flag(key: str, value: bool) -> None:
+    """Raises :class:`ConfigError` unless ``value`` is true or false: any other word would count as true."""
+    if not isinstance(value, bool):
+        raise ConfigError(key, value, "true or false")

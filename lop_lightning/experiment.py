@@ -19,7 +19,9 @@ from lop_lightning.records import RunDirectory
 from lop_lightning.records.run_directory import NAMED
 from lop_lightning.tasks import TaskStream
 
-_OURS = ("continual", "fresh", "progress", "checkpoint")
+_FIRST = ("keep_networks", "evaluation", "early_stopping", "continual", "fresh")
+_LAST = ("progress", "checkpoint")
+"""Our callbacks in the order in which they act, before and after a user's own."""
 
 
 @dataclass
@@ -33,7 +35,7 @@ class Experiment:
         directory: Where the run goes.
         watcher: The callback that writes the record.
         keeper: The callback that writes checkpoints.
-        callbacks: All callbacks in the order in which they act, the watcher first, the keeper last.
+        callbacks: All callbacks in the order in which they act, the keeper last.
         loggers: Mirrors of the record.
     """
 
@@ -69,7 +71,8 @@ def prepare(config: DictConfig) -> Experiment:
             raise ConfigError(key, value, "text")
     directory = RunDirectory(plain)
     callbacks = _callbacks(plain["callbacks"], directory)
-    watcher, *_, keeper = callbacks
+    watcher = next(callback for callback in callbacks if isinstance(callback, ContinualLearning))
+    keeper = callbacks[-1]
     loggers = []
     if "_target_" in plain["logger"]:
         loggers.append(build("logger", plain["logger"], directory=directory.path, run=directory.identity))
@@ -77,10 +80,12 @@ def prepare(config: DictConfig) -> Experiment:
 
 
 def _callbacks(nodes: dict[str, Any], directory: RunDirectory) -> list[Any]:
-    given: dict[str, dict[str, Any]] = {"checkpoint": {"directory": directory.checkpoints, "run": directory.identity}}
-    own = [name for name in nodes if name not in ("name", *_OURS)]
-    order = ["continual", "fresh", *own, "progress", "checkpoint"]
-    return [build(f"callbacks.{name}", nodes.get(name), **given.get(name, {})) for name in order]
+    given: dict[str, dict[str, Any]] = {
+        "checkpoint": {"directory": directory.checkpoints, "run": directory.identity},
+        "keep_networks": {"directory": directory.networks, "run": directory.identity},
+    }
+    own = [name for name in nodes if name not in ("name", *_FIRST, *_LAST)]
+    return [build(f"callbacks.{name}", nodes.get(name), **given.get(name, {})) for name in (*_FIRST, *own, *_LAST)]
 
 
 def _device(accelerator: str) -> torch.device:

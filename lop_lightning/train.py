@@ -103,7 +103,8 @@ def run(config: DictConfig) -> RunDirectory:
         _say(f"already done: {directory.path}")
     else:
         experiment.stream.stacked(experiment.stream.position.task)  # data that is missing or damaged shows here
-        directory.open()
+        layers = {layer.name: {"width": layer.width} for layer in experiment.learner.layers}
+        directory.open({"layers": layers})
         try:
             _train(experiment)
         finally:

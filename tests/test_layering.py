@@ -26,6 +26,7 @@ MAY_IMPORT = {  # the rooms of the library that each room knows, besides itself
     "records": {*GROUND, "__init__"},
     "callbacks": {*GROUND, "metrics", "networks", "optimizers", "algos", "tasks", "records"},
     "config": {*GROUND},
+    "prepare": {*GROUND, "tasks"},
     "analysis": {*GROUND, "metrics", "records"},
     "report": {*GROUND, "metrics", "records", "analysis"},
 }

@@ -5,7 +5,18 @@ from lop_lightning.algos.continual_backprop import ContinualBackprop
 from lop_lightning.algos.l2 import L2
 from lop_lightning.algos.learner import Learner
 from lop_lightning.algos.lift import Execution
+from lop_lightning.algos.renewal import HeadReset, Retrain
 from lop_lightning.algos.shrink_and_perturb import ShrinkAndPerturb
 from lop_lightning.algos.step import Step
 
-__all__ = ["L2", "Backprop", "ContinualBackprop", "Execution", "Learner", "ShrinkAndPerturb", "Step"]
+__all__ = [
+    "L2",
+    "Backprop",
+    "ContinualBackprop",
+    "Execution",
+    "HeadReset",
+    "Learner",
+    "Retrain",
+    "ShrinkAndPerturb",
+    "Step",
+]

@@ -12,18 +12,11 @@ from torch import Tensor
 from lop_lightning.algos.learner import Learner
 from lop_lightning.algos.lift import Execution
 from lop_lightning.algos.population import Population
-from lop_lightning.algos.replacement import (
-    Coins,
-    new_clock,
-    next_accumulated,
-    next_probabilistic,
-    replaced,
-    soonest,
-)
+from lop_lightning.algos.reference_rules import REFERENCE_RULES
+from lop_lightning.algos.replacement import Coins, new_clock, next_accumulated, next_probabilistic, replaced, soonest
 from lop_lightning.algos.reset import reset_units
 from lop_lightning.algos.step import Step
-from lop_lightning.algos.utility import UTILITIES, Evidence
-from lop_lightning.errors import check_choice, check_count, check_number
+from lop_lightning.errors import ConfigError, RunError, check_choice, check_count, check_number
 from lop_lightning.networks import Draw, HiddenLayer, NetworkFactory
 from lop_lightning.networks.initialise import INITIALISATIONS, draw
 from lop_lightning.optimizers import Optimizer
@@ -38,7 +31,8 @@ class ContinualBackprop(Learner):
     After every update, for each hidden layer and unit i: age aᵢ ← aᵢ + 1; mean activation fᵢ ← ηfᵢ + (1-η)·mean hᵢ;
     utility uᵢ ← ηuᵢ + (1-η)yᵢ with the instantaneous yᵢ of ``utility``; both are bias-corrected by 1 - η^aᵢ. Of the
     units with aᵢ > m a share ρ is replaced each update, those of least utility: see
-    :func:`lop_lightning.algos.reset.reset_units`.
+    :func:`lop_lightning.algos.reset.reset_units`. A unit is a neuron or a filter; means over h are over the batch and
+    all places of a map.
 
     Args:
         network: See :class:`Learner`.
@@ -52,9 +46,14 @@ class ContinualBackprop(Learner):
         bias_transfer: Consumers' biases take over what a removed unit contributed on average.
         reset_optimizer: The optimiser forgets a reborn unit's weights.
         initialisation: Where fresh incoming weights come from: ``network`` is the network's own initial distribution.
-        reference_compat: The behaviour of the authors' code where it differs from the method: no bias transfer (theirs
-            has no effect), SGD's momentum is kept, and probabilistic replacement loses the fraction of quotas above 1.
-            Their lost bias correction of Adam is ``optimizer.reference_compat``.
+        reference_compat: The behaviour of the authors' code where it differs from the method (see
+            :mod:`lop_lightning.algos.reference_rules`), for the class of theirs that a published number comes from:
+            ``gnt`` (fully connected): no bias transfer (theirs has no effect), SGD's momentum is kept, and
+            probabilistic replacement loses the fraction of quotas above 1. ``conv_gnt``: no bias transfer, momentum and
+            Adam's first moments of incoming weights are kept, ρ is of all units while any is eligible, fresh filters
+            are U(±√(1/fan_in)). ``res_gnt``: ρ likewise; utility is |w_out| times a magnitude that never decays nor
+            ends with a unit; only the direct path is renewed; the optimiser forgets nothing. Their lost bias correction
+            of Adam is ``optimizer.reference_compat``.
     """
 
     def __init__(
@@ -70,18 +69,23 @@ class ContinualBackprop(Learner):
         bias_transfer: bool = True,
         reset_optimizer: bool = True,
         initialisation: str = "network",
-        reference_compat: bool = False,
+        reference_compat: str = "none",
     ) -> None:
         super().__init__(network, optimizer, execution)
         check_number("replacement_rate", replacement_rate, 0, 1)
         check_number("decay_rate", decay_rate, 0, 1, open_high=True)
         check_count("maturity_threshold", maturity_threshold, low=0)
-        check_choice("utility", utility, UTILITIES)
         check_choice("initialisation", initialisation, ("network", *INITIALISATIONS))
+        check_choice("reference_compat", reference_compat, REFERENCE_RULES)
+        self.rules = REFERENCE_RULES[reference_compat]
+        if self.rules.quota == "all" and not accumulate:
+            raise ConfigError("accumulate", accumulate, f"true with reference_compat={reference_compat}")
+        self.statistics = self.rules.statistics(decay_rate, utility)
         self.replacement_rate, self.maturity_threshold = replacement_rate, maturity_threshold
-        self.decay_rate, self.utility, self.accumulate = decay_rate, utility, accumulate
-        self.bias_transfer, self.reset_optimizer = bias_transfer, reset_optimizer
-        self.initialisation, self.reference_compat = initialisation, reference_compat
+        self.utility, self.accumulate, self.initialisation = utility, accumulate, initialisation
+        self.bias_transfer = bias_transfer and self.rules.transfers_bias
+        self.reset_optimizer = reset_optimizer and self.rules.forgets
+        self.views: tuple[HiddenLayer, ...] = ()
         # As written, not as stored: 0.1 means a tenth, so that ten updates buy a unit and not nine or eleven.
         self._exact_rate = Fraction(str(replacement_rate))
         self._coins: dict[tuple[int, int], Coins] = {}
@@ -91,27 +95,29 @@ class ContinualBackprop(Learner):
     def init_state(self, params: Params) -> Tree:
         """Age, running mean activation and running utility of every hidden unit, all zero."""
         like = next(iter(params.values()))
-        names = ("age", "mean_activation", "utility")
-        return {layer.name: {name: like.new_zeros(layer.width) for name in names} for layer in self.layers}
+        return {layer.name: self.statistics.initial(layer, like) for layer in self.layers}
 
     def after_update(self, step: Step) -> Step:
         """Ages and utilities; see the class."""
-        eta, method = self.decay_rate, {}
-        for layer in self.layers:
-            old, samples = step.method[layer.name], layer.samples(step.activations[layer.name])
-            age = old["age"] + 1
-            mean_activation = eta * old["mean_activation"] + (1 - eta) * samples.mean(0)
-            evidence = Evidence(layer, step.params, samples, mean_activation / (1 - eta**age))
-            utility = eta * old["utility"] + (1 - eta) * UTILITIES[self.utility](evidence)
-            method[layer.name] = {"age": age, "mean_activation": mean_activation, "utility": utility}
+        method = {}
+        for layer in self.views:
+            old, activation = step.method[layer.name], step.activations[layer.name]
+            method[layer.name] = self.statistics.after(old, layer, step.params, activation)
         step.method = method
         return step
 
     # ---- now and then, all networks
 
     def init_host(self, seeds: list[int]) -> dict[str, Any]:
-        """A clock for every layer; accumulated replacement keeps one for all seeds, chance needs one a seed."""
-        widths = [layer.width for layer in self.layers]
+        """A clock for every layer; accumulated replacement keeps one for all seeds, chance needs one a seed.
+
+        Raises:
+            RunError: the network shows no hidden layer.
+        """
+        if not self.layers:
+            raise RunError("model: this network shows no hidden layer, and continual backprop has no unit to replace")
+        self.views = tuple(self.rules.view(layer) for layer in self.layers)
+        widths = [layer.width for layer in self.views]
         owners = 1 if self.accumulate else len(seeds)
         clocks = [[new_clock(width, self.maturity_threshold) for width in widths] for _ in range(owners)]
         host: dict[str, Any] = {"clocks": clocks}
@@ -127,7 +133,7 @@ class ContinualBackprop(Learner):
         """Rebirth of the units that are due; all are chosen before any is changed."""
         host, now = population.host, population.updates
         chosen = []
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self.views):
             for count, seeds in self._due(host, number, now, population.size).items():
                 rows = torch.tensor(seeds, device=population.keys.device)
                 chosen.append((number, layer, rows, self._least_useful(population, number, layer, rows, count)))
@@ -137,10 +143,10 @@ class ContinualBackprop(Learner):
     def _plan(self, host: dict[str, Any], owner: int, number: int) -> list[int] | None:
         clock = host["clocks"][owner][number]
         if self.accumulate:
-            plan = next_accumulated(clock, self._exact_rate)
+            plan = next_accumulated(clock, self._exact_rate, self.rules.quota)
         else:
             coins = self._coins.setdefault((self.seeds[owner], number), Coins(self.seeds[owner], number))
-            plan = next_probabilistic(clock, self.replacement_rate, coins, self.reference_compat)
+            plan = next_probabilistic(clock, self.replacement_rate, coins, self.rules.rounds_down)
         return None if plan is None else list(plan)
 
     def _due(self, host: dict[str, Any], number: int, now: int, size: int) -> dict[int, list[int]]:
@@ -159,36 +165,31 @@ class ContinualBackprop(Learner):
         self, population: Population, number: int, layer: HiddenLayer, rows: Tensor, count: int
     ) -> Tensor:
         """The ``count`` mature units ``[R, count]`` of least bias-corrected utility, least first; ties by position."""
-        state = population.state["method"][layer.name]
-        age, utility = state["age"][rows], state["utility"][rows]
+        state = {name: quantity[rows] for name, quantity in population.state["method"][layer.name].items()}
+        worth = self.statistics.worth(state)
         if self.utility == "random":
-            worth = uniform(population.keys[rows], population.updates, 1000 + number, (layer.width,), utility.dtype)
-        else:
-            worth = utility / (1 - self.decay_rate**age)
-        worth = worth.masked_fill(age <= self.maturity_threshold, float("inf"))
+            worth = uniform(population.keys[rows], population.updates, 1000 + number, (layer.width,), worth.dtype)
+        worth = worth.masked_fill(state["age"] <= self.maturity_threshold, float("inf"))
         return worth.sort(dim=1, stable=True).indices[:, :count]
 
     def _rebirth(self, population: Population, number: int, layer: HiddenLayer, rows: Tensor, units: Tensor) -> None:
-        state, row = population.state["method"][layer.name], rows[:, None]
-        mean = state["mean_activation"][row, units] / (1 - self.decay_rate ** state["age"][row, units])
-        forgetting = self.reset_optimizer
-        if self.reference_compat and "steps_0" not in population.state["optimizer"]:
-            forgetting = False
+        state = population.state["method"][layer.name]
         reset_units(
             population, layer, rows, units, number,
-            optimizer=self.optimizer if forgetting else None,
+            optimizer=self.optimizer if self.reset_optimizer else None,
             draws=self._draws(population, layer),
-            transferred=mean if self.bias_transfer and not self.reference_compat else None,
+            transferred=self.statistics.mean_activation(state)[rows[:, None], units] if self.bias_transfer else None,
+            kept=self.rules.kept,
         )  # fmt: skip
-        for quantity in state.values():
-            quantity[row, units] = 0
+        self.statistics.reborn(state, rows, units)
 
-    def _draws(self, population: Population, layer: HiddenLayer) -> tuple[Draw, ...] | None:
-        if self.initialisation == "network":
-            return None
+    def _draws(self, population: Population, layer: HiddenLayer) -> tuple[Draw, ...]:
+        """The distribution of fresh weights for each entry of the layer's fan-in."""
         draws = []
         for fan_in in layer.fan_in:
             weight = population.params[fan_in.units.parameter]
             entering = weight[0].numel() // weight.shape[1 + fan_in.units.axis]
-            draws.append(draw(self.initialisation, entering, layer.width, layer.activation))
+            name = (weight.ndim > 3 and self.rules.kernels) or self.initialisation
+            own = name == "network"
+            draws.append(fan_in.draw if own else draw(name, entering, layer.width, layer.activation))
         return tuple(draws)

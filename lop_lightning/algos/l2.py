@@ -49,7 +49,7 @@ class L2(Learner):
     def after_update(self, step: Step) -> Step:
         """θ ← θ - αλ θ_before, when decoupled."""
         if self.mode == "decoupled":
-            rate = self.optimizer.lr * self.weight_decay
+            rate = self.optimizer.rate(step.optimizer) * self.weight_decay
             step.params = {name: p - rate * step.before[name] for name, p in step.params.items()}
         return step
 

@@ -1,41 +1,35 @@
 """The shell around every method: one pure update of one network, lifted over seeds and handed to Lightning in chunks.
 
-A method subclasses :class:`Learner` and defines some of five hooks, each about ONE network (no seed axis):
-
-``init_state(params)``              what the method remembers, a tree of tensors
-``penalty(params, method)``         a term added to the loss
-``after_update(step)``              runs after every optimiser step
-``on_task_end(params, method, …)``  runs when a task ends
-``optimizer``                       the optimiser, given to the constructor
-
-and, for what happens rarely and at times the host can foresee, ``next_event`` and ``event`` on the whole population.
+A method subclasses :class:`Learner` and defines some of the hooks of :class:`lop_lightning.algos.method.Method`.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad
+from torch.func import grad
 
 from lop_lightning.algos.lift import Execution, Lifted
 from lop_lightning.algos.losses import accuracy, loss_function, mask_outputs
+from lop_lightning.algos.method import Method
 from lop_lightning.algos.noise import parameter_noise, split
-from lop_lightning.algos.population import Population, build_network, fitting_network, noise_keys, stack_params
-from lop_lightning.algos.step import Step
+from lop_lightning.algos.population import Population, build_network, fitting_network, noise_keys, stack_networks
+from lop_lightning.algos.step import Backward, Step
 from lop_lightning.errors import ConfigError
 from lop_lightning.networks import HiddenLayer, Network, NetworkFactory, Trace
-from lop_lightning.networks.base import Tracer, stacked_trace
+from lop_lightning.networks.base import Tracer, stacked_trace, traced
 from lop_lightning.optimizers import Optimizer
 from lop_lightning.optimizers.base import Params
 from lop_lightning.tasks.base import Chunk, StreamSpec
 from lop_lightning.trees import Tree, tree_map, unshared
 
 
-class Learner(L.LightningModule):
+class Learner(Method, L.LightningModule):
     """Plain backpropagation, and the ground that every other method stands on.
 
     Args:
@@ -44,9 +38,6 @@ class Learner(L.LightningModule):
         optimizer: A functional optimiser.
         execution: How the updates run.
     """
-
-    uses_noise = False
-    """Whether the method wants standard normal numbers at every update."""
 
     def __init__(self, network: NetworkFactory, optimizer: Optimizer, execution: Execution | None = None) -> None:
         super().__init__()
@@ -57,68 +48,40 @@ class Learner(L.LightningModule):
         self._bound: tuple[Population, list[list[Tensor]]] | None = None
         self._restored: dict[str, Any] | None = None
 
-    # ---- hooks of a method, each about one network
-
-    def init_state(self, params: Params) -> Tree:
-        """What the method remembers at first: a tree of tensors."""
-        return {}
-
-    def penalty(self, params: Params, method: Tree) -> Tensor | None:
-        """A scalar added to the loss, or ``None``. The recorded loss is the task's alone."""
-        return None
-
-    def after_update(self, step: Step) -> Step:
-        """What the method does after every optimiser step."""
-        return step
-
-    def on_task_end(self, params: Params, method: Tree, noise: Params) -> Params:
-        """What the method does to the parameters when a task ends; ``noise`` is standard normal, one a parameter."""
-        return params
-
-    # ---- hooks on the whole population, for what is rare and foreseen
-
-    def init_host(self, seeds: list[int]) -> dict[str, Any]:
-        """What the method keeps on the host: plain numbers, lists and dicts."""
-        return {}
-
-    def next_event(self, population: Population) -> int | None:
-        """The number of updates after which :meth:`event` must next be called, or ``None``."""
-        return None
-
-    def event(self, population: Population) -> None:
-        """The rare thing, done in place after update number ``population.updates``."""
-
     # ---- the update of one network
 
-    def gradients(
-        self, state: Tree, x: Tensor, y: Tensor, active: Tensor | None
-    ) -> tuple[Params, Tensor, dict[str, Tensor]]:
-        """Gradients of loss and penalty, measures ``[loss, accuracy]`` of the prediction, and the activations."""
+    def gradients(self, state: Tree, x: Tensor, y: Tensor, active: Tensor | None) -> Backward:
+        """Gradients of loss and penalty, and all that the two passes showed."""
 
-        def objective(params: Params) -> tuple[Tensor, tuple[Tensor, Tensor, dict[str, Tensor]]]:
-            output, activations = functional_call(self.template, params, (x,))
-            output = mask_outputs(output, active)
+        def objective(params: Params) -> tuple[Tensor, tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]]:
+            trace = traced(self._tracers[0], {**params, **state["buffers"]}, x)
+            output = mask_outputs(trace.output, active)
             loss = self.loss(output, y)
             penalty = self.penalty(params, state["method"])
-            return loss if penalty is None else loss + penalty, (loss, output, activations)
+            return loss if penalty is None else loss + penalty, (loss, output, trace.activations, trace.buffers)
 
-        grads, (loss, output, activations) = grad(objective, has_aux=True)(state["params"])
-        return grads, torch.stack([loss, accuracy(self.spec.loss, output, y)]), activations
+        grads, (loss, output, activations, moved) = grad(objective, has_aux=True)(state["params"])
+        buffers = {name: moved.get(name, old) for name, old in state["buffers"].items()}
+        return Backward(grads, torch.stack([loss, accuracy(self.spec.loss, output, y)]), activations, buffers)
 
-    def advance(self, state: Tree, grads: Params, activations: dict[str, Tensor], noise: Tensor | None) -> Tree:
+    def advance(self, state: Tree, backward: Backward, noise: Tensor | None) -> Tree:
         """The state after the optimiser's step and the method's own."""
-        params, optimizer = self.optimizer.update(state["params"], grads, state["optimizer"])
+        params, optimizer = self.optimizer.update(state["params"], backward.grads, state["optimizer"])
         shaken = {} if noise is None else split(noise, params)
+        activations, grads = backward.activations, backward.grads
         step = Step(params, optimizer, state["method"], state["params"], activations, grads, shaken)
         step = self.after_update(step)
-        return unshared(state, {"params": step.params, "optimizer": step.optimizer, "method": step.method})
+        return unshared(
+            state,
+            {"params": step.params, "buffers": backward.buffers, "optimizer": step.optimizer, "method": step.method},
+        )
 
     def update(
         self, state: Tree, x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None
     ) -> tuple[Tree, Tensor]:
         """One update of one network: (new state, ``[loss, accuracy]`` of the prediction made before it)."""
-        grads, measures, activations = self.gradients(state, x, y, active)
-        return self.advance(state, grads, activations, noise), measures
+        backward = self.gradients(state, x, y, active)
+        return self.advance(state, backward, noise), backward.measures
 
     # ---- populations
 
@@ -134,8 +97,9 @@ class Learner(L.LightningModule):
         torch.set_flush_denormal(True)  # numbers below 1e-38 cost a CPU a hundred times a normal one
         network = fitting_network(self.build, self.seeds[0], spec)
         self.layers: tuple[HiddenLayer, ...] = network.hidden_layers()
-        # In a tuple, so that it is no submodule: Lightning would move its weightless parameters to the device.
-        self._template = (Tracer(network.to("meta")),)
+        self.output_parameters = network.output_parameters()
+        # In a tuple, so that they are no submodules: Lightning would move their weightless parameters to the device.
+        self._tracers = (Tracer(network.to("meta").train()), Tracer(deepcopy(network).eval()))
         self.population = self.new_population()
         maps = any(layer.unit_axis != -1 for layer in self.layers)
         self._lifted = Lifted(self.update, self.population.state, self.execution, maps)
@@ -143,20 +107,39 @@ class Learner(L.LightningModule):
     def new_population(self, *purpose: object) -> Population:
         """Fresh networks, one a seed; a ``purpose`` makes them independent of the learner's own."""
         networks = [build_network(self.build, seed, *purpose) for seed in self.seeds]
-        params = stack_params(networks, self.spec.dtype, self._place)
+        params, buffers = stack_networks(networks, self.spec.dtype, self._place)
         states = []
         for index in range(len(self.seeds)):
             one = {name: p[index] for name, p in params.items()}
             states.append({"optimizer": self.optimizer.init(one), "method": self.init_state(one)})
         rest = tree_map(lambda *tensors: torch.stack(tensors).contiguous(), *states)
         keys = noise_keys(self.seeds, self._place, *purpose)
-        population = Population({"params": params, **rest}, keys, purpose, host=self.init_host(self.seeds))
+        population = Population(
+            {"params": params, "buffers": buffers, **rest}, keys, purpose, host=self.init_host(self.seeds)
+        )
         if self.uses_noise:
             population.noise = parameter_noise(self.seeds, params, *purpose)
         return population
 
+    @torch.no_grad()
+    def begin_task(self, population: Population, task: int) -> None:
+        """What must be done before the first update of ``task``; done once, however often it is asked for."""
+        if population.begun == task:
+            return
+        population.begun = task
+        self.optimizer.at_epoch(population.state["optimizer"], 0)
+        if self.spec.new_heads:
+            for name in self.output_parameters:
+                population.params[name].zero_()
+                if not self.spec.head_momentum:
+                    self.optimizer.forget_parameter(population.state["optimizer"], name)
+        self.on_task_start(population, task)
+
     def train_chunk(self, population: Population, chunk: Chunk) -> Tensor:
         """Trains a population on a chunk, in place; returns measures ``[K, S, 2]``: loss, accuracy."""
+        if chunk.starts_task:
+            self.begin_task(population, chunk.begin.task)
+        self.optimizer.at_epoch(population.state["optimizer"], chunk.begin.epoch)
         bound = self._bind(population)
         measured, done, total = [], 0, chunk.inputs.shape[0]
         while done < total:
@@ -183,30 +166,35 @@ class Learner(L.LightningModule):
         def one(
             state: Tree, x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None
         ) -> tuple[Params, Params]:
-            grads, _, activations = self.gradients(state, x, y, active)
-            return grads, self.advance(state, grads, activations, noise)["params"]
+            backward = self.gradients(state, x, y, active)
+            return backward.grads, self.advance(state, backward, noise)["params"]
 
         masks = chunk.active_outputs
         axes = (0, 0, 0, None if masks is None else 0, None if noise is None else 0)
         return torch.vmap(one, axes)(population.state, chunk.inputs[0], chunk.targets[0], masks, noise)
 
-    def trace(self, population: Population, inputs: Tensor) -> Trace:
-        """What all networks show on ``inputs [S, N, ...]``: every tensor of the trace gets a leading seed axis."""
-        return stacked_trace(self._template[0], population.params, inputs)
+    @property
+    def seed_slices(self) -> list[slice]:
+        """How the seeds are best taken for a forward pass: all at once, or one by one where networks convolve."""
+        return [slice(row, row + 1) for row in range(len(self.seeds))] if self._lifted.loops else [slice(None)]
+
+    def trace(self, population: Population, inputs: Tensor, rows: slice = slice(None)) -> Trace:
+        """What the networks of some seeds show on ``inputs [S, N, ...]``: all of the trace gets a leading seed axis."""
+        tensors = {name: tensor[rows] for name, tensor in population.tensors.items()}
+        return stacked_trace(self._tracers[1], tensors, inputs, self._lifted.loops)
+
+    def outputs(self, population: Population, inputs: Tensor) -> Tensor:
+        """Outputs ``[S, N, outputs]`` of all networks on ``inputs [S, N, ...]``."""
+        return torch.cat([self.trace(population, inputs[rows], rows).output for rows in self.seed_slices])
 
     def network(self, seed: int) -> Network:
-        """The plain module of one seed, with a copy of its parameters."""
+        """The plain module of one seed, with a copy of its parameters and buffers, in evaluation mode."""
         if self.population is None or seed not in self.seeds:
             raise ConfigError("seed", seed, choices=self.seeds)
         row = self.seeds.index(seed)
         network = build_network(self.build, seed).to(self._place, self.spec.dtype)
-        network.load_state_dict({name: p[row] for name, p in self.population.params.items()})
+        network.load_state_dict({name: p[row] for name, p in self.population.tensors.items()})
         return network.eval()
-
-    @property
-    def template(self) -> Network:
-        """The network's structure without its numbers, which ``functional_call`` supplies."""
-        return self._template[0].network
 
     def _bind(self, population: Population) -> list[list[Tensor]]:
         if self._bound is None or self._bound[0] is not population:

@@ -23,11 +23,13 @@ class Population:
     """Everything that training changes.
 
     Attributes:
-        state: Tree with the keys ``params``, ``optimizer`` and ``method``; every tensor has a leading seed axis.
+        state: Tree with the keys ``params``, ``buffers``, ``optimizer`` and ``method``; every tensor has a leading seed
+            axis.
         keys: Keys ``[S]``, int64, of what is drawn now and then (see :mod:`lop_lightning.randomness`).
         purpose: What the population is for; empty for the learner's own.
         noise: Noise of every update, if the method uses any.
         updates: Updates made so far.
+        begun: The last task that was begun (see ``Learner.begin_task``), or -1.
         host: What the method keeps on the host: plain numbers, lists and dicts.
     """
 
@@ -36,12 +38,18 @@ class Population:
     purpose: tuple[object, ...] = ()
     noise: Noise | None = None
     updates: int = 0
+    begun: int = -1
     host: dict[str, Any] = field(default_factory=dict)
 
     @property
     def params(self) -> dict[str, Tensor]:
         """The stacked parameters."""
         return self.state["params"]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The stacked parameters and buffers, by name."""
+        return {**self.state["params"], **self.state["buffers"]}
 
     @property
     def size(self) -> int:
@@ -51,7 +59,8 @@ class Population:
     def saved(self, seeds: list[int]) -> dict[str, Any]:
         """The population as tensors and plain containers, with the seeds it belongs to."""
         state = tree_map(lambda t: t.detach().cpu(), self.state)
-        return {"seeds": list(seeds), "state": state, "updates": self.updates, "host": deepcopy(self.host)}
+        clocks = {"updates": self.updates, "begun": self.begun, "host": deepcopy(self.host)}
+        return {"seeds": list(seeds), "state": state, **clocks}
 
     @torch.no_grad()
     def load(self, saved: dict[str, Any], seeds: list[int]) -> None:
@@ -63,7 +72,7 @@ class Population:
         if saved["seeds"] != seeds:
             raise RunError(f"the checkpoint holds seeds {saved['seeds']}, the run has {seeds}")
         tree_map(lambda own, other: own.copy_(other), self.state, saved["state"])
-        self.updates, self.host = saved["updates"], deepcopy(saved["host"])
+        self.updates, self.begun, self.host = saved["updates"], saved["begun"], deepcopy(saved["host"])
 
 
 def build_network(factory: Callable[[], Network], seed: int, *purpose: object) -> Network:
@@ -77,10 +86,16 @@ def build_network(factory: Callable[[], Network], seed: int, *purpose: object) -
         return factory()
 
 
-def stack_params(networks: Sequence[Network], dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
-    """Parameters of S networks, by name, with a leading seed axis."""
-    named = [dict(network.named_parameters()) for network in networks]
-    return {name: torch.stack([p[name].detach() for p in named]).to(device, dtype) for name in named[0]}
+def stack_networks(
+    networks: Sequence[Network], dtype: torch.dtype, device: torch.device
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Parameters and buffers of S networks, by name, with a leading seed axis."""
+
+    def stacked(named: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.stack([p[name].detach() for p in named]).to(device, dtype) for name in named[0]}
+
+    parameters = stacked([dict(network.named_parameters()) for network in networks])
+    return parameters, stacked([dict(network.named_buffers()) for network in networks])
 
 
 def noise_keys(seeds: Sequence[int], device: torch.device, *purpose: object) -> Tensor:

@@ -41,18 +41,29 @@ def _advance(clock: Clock, update: int) -> None:
         clock["mature"] += clock["young"].pop(0)[1]
 
 
-def next_accumulated(clock: Clock, rate: Fraction) -> tuple[int, int] | None:
+def _paid(clock: Clock, quota: str) -> int:
+    """How many units the rate is paid for."""
+    young = sum(count for _, count in clock["young"]) if quota == "all" and clock["mature"] else 0
+    return clock["mature"] + young
+
+
+def next_accumulated(clock: Clock, rate: Fraction, quota: str = "eligible") -> tuple[int, int] | None:
     """The next update at which the budget reaches a whole unit, and how many units it then buys.
 
-    Each update adds ρ · (eligible units) to the budget, in exact arithmetic; whole units are spent at once. Moves the
-    clock there; ``None`` when ρ is 0.
+    Each update adds ρ · (eligible units) to the budget, in exact arithmetic; whole units are spent at once, and what
+    they would buy beyond the eligible is lost. Moves the clock there; ``None`` when ρ is 0.
+
+    Args:
+        clock: Moved to that update.
+        rate: ρ.
+        quota: ``eligible``, or ``all``: an update with any eligible unit adds ρ · (all units).
     """
     if rate == 0:
         return None
     budget = Fraction(*clock["budget"])
     while True:
         _advance(clock, clock["update"] + 1)
-        income = rate * clock["mature"]
+        income = rate * _paid(clock, quota)
         until = clock["young"][0][0] if clock["young"] else None  # the income changes there
         wait = ceil((1 - budget) / income) - 1 if income else None  # updates after this one until the budget is whole
         if wait is not None and (until is None or clock["update"] + wait < until):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ def reset_units(
     optimizer: Optimizer | None,
     draws: tuple[Draw, ...] | None = None,
     transferred: Tensor | None = None,
+    kept: Mapping[str, tuple[str, ...]] | None = None,
 ) -> None:
     """Gives units new incoming weights and no outgoing ones, in place, for some seeds of a population.
 
@@ -41,6 +44,8 @@ def reset_units(
         optimizer: Whose memory is cleared; ``None`` leaves it.
         draws: Distribution for each entry of the layer's fan-in; by default the network's own.
         transferred: Mean activations f̂ ``[R, k]`` that consumers' biases take over; ``None`` for no transfer.
+        kept: Slots of the optimiser that it does not forget, by what they belong to: ``incoming`` weights, the units'
+            ``own`` biases and normalisation, ``outgoing`` weights.
     """
     params, row = population.params, seeds[:, None]
     for number, fan_in in enumerate(layer.fan_in):
@@ -51,7 +56,7 @@ def reset_units(
         keys = population.keys[seeds]
         weight[row, entries] = fresh_weights(draw, keys, population.updates, 16 * channel + number, shape, weight)
     for place, value in [*((bias, 0.0) for bias in layer.bias), *layer.norm]:
-        params[place.parameter].movedim(1 + place.axis, 1)[row, place.entries(units)] = value
+        population.tensors[place.parameter].movedim(1 + place.axis, 1)[row, place.entries(units)] = value
     for fan_out in layer.fan_out:
         weight = params[fan_out.units.parameter].movedim(1 + fan_out.units.axis, 1)
         entries = fan_out.units.entries(units)
@@ -61,6 +66,13 @@ def reset_units(
             params[fan_out.bias][seeds] += torch.einsum("rko,rk->ro", leaving, share)
         weight[row, entries] = 0
     if optimizer is not None:
-        places = [*(entry.units for entry in layer.fan_in), *layer.bias, *(place for place, _ in layer.norm)]
-        for place in [*places, *(entry.units for entry in layer.fan_out)]:
-            optimizer.forget(population.state["optimizer"], place, seeds, units)
+        owners = {
+            "incoming": [entry.units for entry in layer.fan_in],
+            "own": [*layer.bias, *(place for place, _ in layer.norm)],
+            "outgoing": [entry.units for entry in layer.fan_out],
+        }
+        for owner, places in owners.items():
+            memory = population.state["optimizer"]
+            memory = {slot: tensors for slot, tensors in memory.items() if slot not in (kept or {}).get(owner, ())}
+            for place in places:
+                optimizer.forget(memory, place, seeds, units)

@@ -1,4 +1,4 @@
-"""What an update hands to a method."""
+"""What the two passes of an update give, and what an update hands to a method."""
 
 from __future__ import annotations
 
@@ -8,6 +8,23 @@ from torch import Tensor
 
 from lop_lightning.optimizers.base import Params
 from lop_lightning.trees import Tree
+
+
+@dataclass
+class Backward:
+    """What the forward and the backward pass of one network on one batch gave.
+
+    Attributes:
+        grads: Gradients of loss and penalty.
+        measures: ``[loss, accuracy]`` of the prediction.
+        activations: Hidden activations by layer name.
+        buffers: All buffers, those that the pass moves at their new values.
+    """
+
+    grads: Params
+    measures: Tensor
+    activations: dict[str, Tensor]
+    buffers: dict[str, Tensor]
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """How much a hidden unit is worth: the instantaneous utilities of continual backprop.
 
-Notation: h the unit's activation over the batch, f̂ its bias-corrected running mean, |w_in| and |w_out| the mean
-magnitudes of the weights that enter and leave it. Source: Dohare et al. (2024), methods, and the types of its code.
+Notation: h the unit's activation over the batch (and over the places of its map, if it is a filter), f̂ its
+bias-corrected running mean, |w_in| and |w_out| the mean magnitudes of the weights that enter and leave it. Source:
+Dohare et al. (2024), methods, and the types of its code.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from lop_lightning.networks import HiddenLayer, UnitSlice
 from lop_lightning.optimizers.base import Params
 
 
+def unit_means(values: Tensor, unit_axis: int) -> Tensor:
+    """Mean ``[width]`` over every axis but the units': over examples, and over places in space or time."""
+    units = unit_axis % values.ndim
+    return values.mean([axis for axis in range(values.ndim) if axis != units])
+
+
 def mean_magnitude(places: Sequence[UnitSlice], params: Params) -> Tensor:
     """Mean absolute weight ``[width]`` of each unit over all the places its weights lie in."""
     totals = [_total_magnitude(place, params[place.parameter]) for place in places]
-    counts = [params[place.parameter].numel() // params[place.parameter].shape[place.axis] for place in places]
-    entries = sum(count * place.outer * place.inner for count, place in zip(counts, places))
-    return torch.stack(totals).sum(0) / entries if len(totals) > 1 else totals[0] / entries
+    return _summed(totals) / _entries(places, params)
 
 
 def _total_magnitude(place: UnitSlice, weight: Tensor) -> Tensor:
@@ -34,6 +39,16 @@ def _total_magnitude(place: UnitSlice, weight: Tensor) -> Tensor:
     return weight.abs().reshape(-1, rows, weight.shape[1]).sum(1).sum(0)
 
 
+def _summed(totals: list[Tensor]) -> Tensor:
+    return torch.stack(totals).sum(0) if len(totals) > 1 else totals[0]
+
+
+def _entries(places: Sequence[UnitSlice], params: Params) -> int:
+    """Number of weights that a unit has in all these places."""
+    counts = [params[place.parameter].numel() // params[place.parameter].shape[place.axis] for place in places]
+    return sum(count * place.outer * place.inner for count, place in zip(counts, places))
+
+
 @dataclass
 class Evidence:
     """What a utility may look at: one layer of one network after an update; every quantity is ``[width]``.
@@ -41,13 +56,13 @@ class Evidence:
     Attributes:
         layer: The layer.
         params: Parameters after the optimiser's step.
-        samples: Activations ``[N, width]`` from before the step.
+        activation: The batch's activations from before the step, ``[N, width]`` or with axes of space or time.
         mean_activation: f̂.
     """
 
     layer: HiddenLayer
     params: Params
-    samples: Tensor
+    activation: Tensor
     mean_activation: Tensor
 
     @property
@@ -61,20 +76,46 @@ class Evidence:
         return mean_magnitude([entry.units for entry in self.layer.fan_out], self.params)
 
     @property
-    def activity(self) -> Tensor:
-        """Mean over the batch of |h|."""
-        return self.samples.abs().mean(0)
+    def deviation(self) -> Tensor:
+        """Mean of |h - f̂|."""
+        return unit_means(self._deviations, self.layer.unit_axis)
 
     @property
-    def deviation(self) -> Tensor:
-        """Mean over the batch of |h - f̂|."""
-        return (self.samples - self.mean_activation).abs().mean(0)
+    def contribution(self) -> Tensor:
+        """Mean over the outgoing weights of |w_out| times the mean |h| that the weight is multiplied with."""
+        return self._weighed(self.activation.abs())
+
+    @property
+    def centred_contribution(self) -> Tensor:
+        """As :attr:`contribution`, with |h - f̂| in the place of |h|."""
+        return self._weighed(self._deviations)
+
+    @property
+    def _deviations(self) -> Tensor:
+        places_after = self.activation.ndim - 1 - self.layer.unit_axis % self.activation.ndim
+        return (self.activation - self.mean_activation[(..., *[None] * places_after)]).abs()
+
+    def _weighed(self, sizes: Tensor) -> Tensor:
+        """Outgoing weights times what they multiply: the same for all weights of a unit, unless its map was flattened.
+
+        A consumer of a flattened map has a weight for every position, which sees that position alone.
+        """
+        places = [entry.units for entry in self.layer.fan_out]
+        if all(place.inner == 1 for place in places):
+            return self.outgoing * unit_means(sizes, self.layer.unit_axis)
+        at = sizes.mean(0).flatten(1)  # [width, positions]
+        totals = []
+        for place in places:
+            weight = place.rows(self.params[place.parameter].abs()).reshape(place.width, place.outer, place.inner, -1)
+            seen = at if place.inner > 1 else at.mean(1, keepdim=True)
+            totals.append((weight.sum((1, 3)) * seen).sum(1))
+        return _summed(totals) / _entries(places, self.params)
 
 
 UTILITIES: dict[str, Callable[[Evidence], Tensor]] = {
-    "contribution": lambda e: e.outgoing * e.activity,
-    "adaptable_contribution": lambda e: e.outgoing * e.deviation / e.incoming,
-    "zero_contribution": lambda e: e.outgoing * e.deviation,
+    "contribution": lambda e: e.contribution,
+    "adaptable_contribution": lambda e: e.centred_contribution / e.incoming,
+    "zero_contribution": lambda e: e.centred_contribution,
     "weight": lambda e: e.outgoing,
     "adaptation": lambda e: 1 / e.incoming,
     "feature_by_input": lambda e: e.deviation / e.incoming,

@@ -12,8 +12,12 @@ from lop_lightning.analysis.runs import Run
 from lop_lightning.analysis.statistics import Interval, paired_difference
 
 PERFORMANCE = (
+    "test_accuracy",
     "online_accuracy",
     "online_loss",
+    "test_loss",
+    "validation_accuracy",
+    "validation_loss",
     "post_accuracy",
     "post_loss",
     "val_accuracy",
@@ -21,7 +25,7 @@ PERFORMANCE = (
     "min_loss",
     "final_loss",
 )
-"""Metrics that say how well a task was learned, the headline first."""
+"""Metrics that say how well a task was learned, the headline first: the accuracy on a test set, where there is one."""
 
 DECADES_OF_LOSS = ("gmm",)
 """Tasks on which a loss falls through tens of decades. There losses are compared, and drawn, on a logarithmic scale: an
@@ -79,7 +83,7 @@ def performance_metrics(run: Run) -> list[str]:
 
 
 def headline_metric(runs: Sequence[Run]) -> str | None:
-    """The first of :data:`PERFORMANCE` (online accuracy, else online loss, …) that all runs recorded, or None."""
+    """The first of :data:`PERFORMANCE` (test accuracy, else online accuracy, …) that all runs recorded, or None."""
     return next((metric for metric in PERFORMANCE if all(metric in run.metrics() for run in runs)), None)
 
 

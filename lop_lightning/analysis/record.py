@@ -5,7 +5,6 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 COLUMNS = {
@@ -42,23 +41,6 @@ def read_record(path: Path) -> pd.DataFrame:
     for name in ("layer", "metric"):  # an empty record has untyped categories
         record[name] = record[name].cat.rename_categories([str(c) for c in record[name].cat.categories])
     return record
-
-
-def task_means(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Mean value and number of rows for each seed and task, both seeds × tasks.
-
-    A NaN among the rows of a task makes its mean NaN (the network diverged there); a task without a row is NaN with
-    count 0 (not reached, or not measured).
-    """
-    seeds, seed_of = np.unique(rows["seed"].to_numpy(), return_inverse=True)
-    tasks, task_of = np.unique(rows["task"].to_numpy(), return_inverse=True)
-    cell, cells = seed_of * len(tasks) + task_of, len(seeds) * len(tasks)
-    count = np.bincount(cell, minlength=cells)
-    total = np.bincount(cell, weights=rows["value"].to_numpy(), minlength=cells)
-    mean = np.divide(total, count, out=np.full(cells, np.nan), where=count > 0)
-    index, columns = pd.Index(seeds, name="seed"), pd.Index(tasks, name="task")
-    shape = (len(seeds), len(tasks))
-    return pd.DataFrame(mean.reshape(shape), index, columns), pd.DataFrame(count.reshape(shape), index, columns)
 
 
 def _whole_lines(path: Path) -> Path | BytesIO:

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from lop_lightning.analysis.labels import run_labels, same_task
-from lop_lightning.analysis.record import read_record, task_means
+from lop_lightning.analysis.over_epochs import is_online, over_epochs, row_by_row, rule_of
+from lop_lightning.analysis.record import read_record
+
+CLASSES = "class."
+"""A layer of this prefix is no layer: ``class.07`` is the eighth class that was presented."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory. ``label`` names it among the runs it was found with; the record is read when first needed."""
+    """One run directory. ``label`` names it among the runs it was found with; the record is read when first needed.
+
+    ``over_epochs``: what stands for a task of which a metric has several rows (see
+    :func:`~lop_lightning.analysis.over_epochs.rule_of`); None for each metric's own rule.
+    """
 
     directory: Path
     config: dict[str, Any]
     label: str
+    over_epochs: str | None = None
+
+    def changed(self, **fields: Any) -> Run:
+        """A copy with other fields; a record that was read is not read again."""
+        copy = replace(self, **fields)
+        if "record" in vars(self):
+            vars(copy)["record"] = self.record
+        return copy
 
     @cached_property
     def record(self) -> pd.DataFrame:
@@ -48,37 +67,69 @@ class Run:
         """Name of the method."""
         return str(self.config["algo"]["name"])
 
+    @property
+    def model(self) -> str:
+        """Name of the network."""
+        return str((self.config.get("model") or {}).get("name", ""))
+
     @cached_property
-    def _layers_of(self) -> dict[str, list[str]]:
-        """Metric -> its layers, both in the order of first appearance."""
-        pairs = self.record[["metric", "layer"]].drop_duplicates()
-        layers: dict[str, list[str]] = {}
-        for metric, layer in zip(pairs["metric"], pairs["layer"]):
-            layers.setdefault(str(metric), []).append(str(layer))
-        return layers
+    def widths(self) -> dict[str, int]:
+        """Hidden layer -> number of units, input side first; empty where ``run.json`` does not say."""
+        try:
+            layers = json.loads((self.directory / "run.json").read_text(encoding="utf-8"))["layers"]
+            return {str(name): int(layer["width"]) for name, layer in layers.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str], NDArray[np.int64]]:
+        """(metric, layer) -> positions of its rows in the record, the pairs in the order of first appearance."""
+        metric, layer = self.record["metric"].cat, self.record["layer"].cat
+        code = metric.codes.to_numpy(np.int64) * len(layer.categories) + layer.codes.to_numpy()
+        which, pairs = pd.factorize(code)
+        rows = np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which, minlength=len(pairs)))[:-1])
+        names = [divmod(int(pair), len(layer.categories)) for pair in pairs]
+        return {(str(metric.categories[m]), str(layer.categories[n])): r for (m, n), r in zip(names, rows)}
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, str, str], tuple[pd.DataFrame, pd.DataFrame]]:
+        return {}
 
     def metrics(self) -> list[str]:
         """Metrics that are recorded for the whole network, in the order of first appearance."""
-        return [metric for metric, layers in self._layers_of.items() if "" in layers]
+        return [metric for metric, layer in self._places if not layer]
 
     def layer_metrics(self) -> list[str]:
         """Metrics that are recorded for hidden layers, in the order of first appearance."""
-        return [metric for metric in self._layers_of if self.layers(metric)]
+        return list(dict.fromkeys(m for m, layer in self._places if layer and not layer.startswith(CLASSES)))
+
+    def class_metrics(self) -> list[str]:
+        """Metrics that are recorded for single classes, in the order of first appearance."""
+        return list(dict.fromkeys(m for m, layer in self._places if layer.startswith(CLASSES)))
 
     def layers(self, metric: str) -> list[str]:
         """Hidden layers for which a metric is recorded, in the order of first appearance (input side first)."""
-        return [layer for layer in self._layers_of.get(metric, []) if layer]
+        return [layer for m, layer in self._places if m == metric and layer and not layer.startswith(CLASSES)]
 
-    def series(self, metric: str, layer: str = "") -> pd.DataFrame:
-        """Seeds × tasks: the mean of the rows (bins) of each task; NaN where there is none or a row is NaN.
+    def series(self, metric: str, layer: str = "", over_epochs: str | None = None) -> pd.DataFrame:
+        """Seeds × tasks: one value a task, by the metric's rule where it has several rows; NaN where it has none.
 
-        ``layer=""`` is the whole network. Raises ValueError naming a metric or layer that is not in the record.
+        ``layer=""`` is the whole network. ``over_epochs`` is another rule than the run's. Raises ValueError naming a
+        metric or layer that is not in the record, or an unknown rule.
         """
-        return task_means(self._rows(metric, layer))[0]
+        return self._table(metric, layer, over_epochs)[0]
 
     def rows_per_task(self, metric: str, layer: str = "") -> pd.DataFrame:
         """Seeds × tasks: the number of rows, 0 where a seed did not reach a task; errors as in :meth:`series`."""
-        return task_means(self._rows(metric, layer))[1]
+        return self._table(metric, layer)[1]
+
+    def rows(self, metric: str, layer: str = "") -> pd.DataFrame:
+        """Seeds × updates: every row, in the column of the updates made before it; errors as in :meth:`series`."""
+        return row_by_row(self._rows(metric, layer))
+
+    def last_updates(self, metric: str, layer: str = "") -> pd.Series:
+        """Task -> updates of the stream made when its last row was written; errors as in :meth:`series`."""
+        return self._rows(metric, layer).groupby("task")["update"].max()
 
     def layer_mean(self, metric: str) -> pd.DataFrame:
         """Seeds × tasks: a layer metric averaged over the hidden layers, each counted once whatever its width."""
@@ -87,12 +138,33 @@ class Run:
             raise ValueError(f"{self.directory}: metric {metric!r} is recorded for no hidden layer")
         return sum((self.series(metric, layer) for layer in layers[1:]), self.series(metric, layers[0])) / len(layers)
 
+    def by_class(self, metric: str) -> pd.DataFrame:
+        """Seeds × classes in the order of presentation, from 0: the last value of a metric of single classes.
+
+        Raises ValueError when there is no such metric in the record.
+        """
+        places = [layer for m, layer in self._places if m == metric and layer.startswith(CLASSES)]
+        if not places:
+            raise ValueError(f"{self.directory}: metric {metric!r} is recorded for no class")
+        last = {
+            int(layer.removeprefix(CLASSES)): self._rows(metric, layer).drop_duplicates("seed", keep="last")
+            for layer in places
+        }
+        columns = {number: rows.set_index("seed")["value"] for number, rows in sorted(last.items())}
+        return pd.DataFrame(columns).rename_axis(columns="class").sort_index()
+
+    def _table(self, metric: str, layer: str, asked: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        rule = rule_of(metric, asked or self.over_epochs)
+        key = (metric, layer, rule)
+        if key not in self._tables:
+            self._tables[key] = over_epochs(self._rows(metric, layer), rule, by_updates=is_online(metric))
+        return self._tables[key]
+
     def _rows(self, metric: str, layer: str) -> pd.DataFrame:
-        rows = self.record[(self.record["metric"] == metric) & (self.record["layer"] == layer)]
-        if rows.empty:
+        if (metric, layer) not in self._places:
             of_layer = f" of layer {layer!r}" if layer else ""
             raise ValueError(f"{self.directory}: metric {metric!r}{of_layer} is not in the record")
-        return rows
+        return self.record.iloc[self._places[metric, layer]]
 
 
 def read_run(directory: str | Path) -> Run:
@@ -127,17 +199,21 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
     return relabelled([read_run(directory) for directory in sorted(directories)])
 
 
-def relabelled(runs: list[Run]) -> list[Run]:
-    """The same runs, labelled among those of the same task configuration (see :func:`run_labels`)."""
+def relabelled(runs: list[Run], any_length: bool = False) -> list[Run]:
+    """The same runs, labelled among those of the same stream (see :func:`run_labels` and :func:`group_by_task`)."""
     labels: dict[Path, str] = {}
-    for group in group_by_task(runs):
+    for group in group_by_task(runs, any_length):
         labels |= zip([run.directory for run in group], run_labels([(r.config, r.directory.name) for r in group]))
-    return [replace(run, label=labels[run.directory]) for run in runs]
+    return [run.changed(label=labels[run.directory]) for run in runs]
 
 
-def group_by_task(runs: list[Run]) -> list[list[Run]]:
-    """Runs of one stream together: those whose ``task`` configurations are equal, in the order of first appearance."""
+def group_by_task(runs: list[Run], any_length: bool = False) -> list[list[Run]]:
+    """Runs of one stream together: those whose ``task`` configurations are equal, in the order of first appearance.
+
+    ``any_length``: streams that differ in their number of tasks alone are one; the shorter is the longer's beginning.
+    """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(same_task(run.config), []).append(run)
+        task = {key: value for key, value in run.config["task"].items() if not (any_length and key == "tasks")}
+        groups.setdefault(same_task({"task": task}), []).append(run)
     return list(groups.values())

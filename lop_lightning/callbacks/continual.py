@@ -14,8 +14,8 @@ from lop_lightning.callbacks.mirror import Mirror
 from lop_lightning.callbacks.plasticity import (
     GROUPS,
     Measurement,
-    on_evaluation,
     on_first_update,
+    on_other_tasks,
     on_probe,
     on_weights,
 )
@@ -38,7 +38,8 @@ class ContinualLearning(L.Callback):
             prefix ``start_``), or both.
         every_tasks: Measure plasticity on every n-th task, and on the last.
         bins_per_task: Rows of ``online_loss`` and ``online_accuracy`` a task.
-        metrics: Groups of metrics: any of ``units, ranks, covariance_ranks, duplication, weights, gradients``.
+        metrics: Groups of metrics: any of ``units, ranks, covariance_ranks, duplication, weights, gradients,
+            representation`` (on data of other tasks, where the stream names any).
         nonfinite: ``stop`` ends the run when a seed's loss is not finite; ``drop`` goes on without that seed.
     """
 
@@ -89,12 +90,14 @@ class ContinualLearning(L.Callback):
         """Before a task: measures what its first update will be, and (if asked) plasticity on the new task."""
         if not batch.starts_task:
             return
-        task = batch.begin.task
+        task, population = batch.begin.task, self._population
+        place = (task, 0, population.updates)
         self._tally = Tally(self.stream.updates_per_task(task), self.bins_per_task)
+        if "representation" in self.metrics and self._is_measured(task):
+            self.write(place, on_other_tasks(self.learner, population, self.stream, task))
+        self.learner.begin_task(population, task)
         if not self._is_measured(task):
             return
-        population = self._population
-        place = (task, 0, population.updates)
         if "gradients" in self.metrics:
             self.write(place, on_first_update(self.learner, population, batch))
         if "start" in self.measure_at:
@@ -169,7 +172,6 @@ class ContinualLearning(L.Callback):
         if self._is_measured(task):
             if "end" in self.measure_at:
                 self.write(place, on_probe(self.learner, population, self.stream, task, self.metrics))
-            self.write(place, on_evaluation(self.learner, population, self.stream, task))
             if "weights" in self.metrics:
                 self.write(place, on_weights(self.learner, population, self._initial))
         self.record.flush()

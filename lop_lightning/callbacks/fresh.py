@@ -8,10 +8,11 @@ import lightning as L
 import numpy as np
 from torch import Tensor
 
-from lop_lightning.callbacks.continual import ContinualLearning, parts
+from lop_lightning.callbacks.continual import parts
+from lop_lightning.callbacks.evaluation import watcher_of
 from lop_lightning.callbacks.plasticity import on_probe
 from lop_lightning.callbacks.tally import Tally
-from lop_lightning.errors import RunError, check_choice, check_count
+from lop_lightning.errors import check_choice, check_count
 from lop_lightning.tasks import Chunk
 
 
@@ -50,9 +51,7 @@ class FreshReference(L.Callback):
 
     def _train_on(self, task: int, trainer: L.Trainer, module: L.LightningModule) -> None:
         stream, learner = parts(trainer, module)
-        watcher = next((c for c in trainer.callbacks if isinstance(c, ContinualLearning)), None)  # type: ignore[attr-defined]
-        if watcher is None:
-            raise RunError("FreshReference writes through the ContinualLearning callback: add one")
+        watcher = watcher_of(trainer)
         population = learner.new_population("fresh", task)
         tally, place = Tally(stream.updates_per_task(task), 1), (task, 0, learner.population.updates)  # type: ignore[union-attr]
         bins: list[tuple[int, Tensor]] = []

@@ -25,13 +25,13 @@ class Mirror:
         self._rows.setdefault(task, {}).setdefault(name, []).append(values.detach().cpu().double())
 
     def log(self, loggers: Sequence[Logger], kept: Sequence[bool]) -> None:
-        """Gives every logger the mean of each metric over a task's rows and the seeds that are ``kept``.
+        """Gives every logger the mean of each metric over the seeds that are ``kept``; the step is the task.
 
-        The step is the task.
+        Of several rows a task an online series is averaged, and of any other metric the last one counts.
         """
         chosen = torch.tensor(kept)
         for task, metrics in self._rows.items():
-            means = {name: torch.stack(rows).mean(0)[chosen].mean().item() for name, rows in metrics.items()}
+            means = {name: _of_task(name, rows)[chosen].mean().item() for name, rows in metrics.items()}
             for logger in loggers:
                 logger.log_metrics(means, step=task)
         self._rows = {}
@@ -43,3 +43,7 @@ class Mirror:
     def load(self, state: dict[str, Any]) -> None:
         """Goes on from a saved state."""
         self._rows = state["rows"]
+
+
+def _of_task(name: str, rows: list[Tensor]) -> Tensor:
+    return torch.stack(rows).mean(0) if "online" in name else rows[-1]

@@ -16,7 +16,7 @@ from lop_lightning.networks import HiddenLayer, Trace
 from lop_lightning.networks.activations import derivative
 from lop_lightning.optimizers.base import Params
 from lop_lightning.tasks import TaskStream
-from lop_lightning.tasks.base import Batch, Chunk
+from lop_lightning.tasks.base import Chunk, StackedTask
 
 Measurement = tuple[str, str, Tensor]
 """Metric, layer (empty for the whole network), values ``[S]``."""
@@ -60,7 +60,7 @@ LAYER_METRICS: dict[str, Callable[[LayerView], dict[str, Tensor]]] = {
     "covariance_ranks": _covariance_ranks,
     "duplication": _duplication,
 }
-GROUPS = (*LAYER_METRICS, "weights", "gradients")
+GROUPS = (*LAYER_METRICS, "weights", "gradients", "representation")
 """Groups of metrics that can be asked for."""
 
 
@@ -69,8 +69,18 @@ def on_probe(
 ) -> Iterator[Measurement]:
     """Activation metrics of every hidden layer; loss and accuracy on the probe (``post_loss``, ``post_accuracy``)."""
     inputs, targets = stream.stacked_probe(task)
-    trace = learner.trace(population, inputs)
-    yield from _named("post", *performance(learner, trace.output, targets, stream.stacked(task).active_outputs))
+    measured: dict[tuple[str, str], list[Tensor]] = {}
+    active = stream.stacked(task).active_outputs
+    for rows in learner.seed_slices:  # the maps of all seeds together might not fit into memory
+        trace = learner.trace(population, inputs[rows], rows)
+        shown = performance(learner, trace.output, targets[rows], None if active is None else active[rows])
+        for name, layer, values in _on_trace(learner, trace, shown, groups):
+            measured.setdefault((name, layer), []).append(values)
+    yield from ((name, layer, torch.cat(values)) for (name, layer), values in measured.items())
+
+
+def _on_trace(learner: Learner, trace: Trace, shown: tuple[Tensor, Tensor], groups: list[str]) -> Iterator[Measurement]:
+    yield from _named(learner, "post", *shown)
     for layer in learner.layers:
         view = layer_view(layer, trace)
         for group in groups:
@@ -94,31 +104,45 @@ def performance(learner: Learner, output: Tensor, targets: Tensor, active: Tenso
     return torch.vmap(one, in_dims=(0, 0, None if active is None else 0))(output, targets, active)
 
 
-def evaluation_sets(stream: TaskStream, task: int) -> dict[str, Batch]:
-    """The held-out sets of one task, of all seeds: inputs ``[S, N, ...]`` and targets ``[S, N, ...]``."""
-    first = stream.task(stream.seeds[0], task).evaluation
-    if not first:
-        return {}
-    rest = [stream.task(seed, task).evaluation for seed in stream.seeds[1:]]
-    return {
-        name: (
-            torch.stack([inputs, *(sets[name][0] for sets in rest)]).to(stream.device),
-            torch.stack([targets, *(sets[name][1] for sets in rest)]).to(stream.device),
-        )
-        for name, (inputs, targets) in first.items()
-    }
+def on_set(learner: Learner, population: Population, data: StackedTask, active: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Loss and accuracy ``[S]`` on a whole data set, some hundred examples at a time."""
+    loss, share = [], []
+    for inputs, targets, count in slices(data):
+        output = learner.outputs(population, inputs)
+        means = performance(learner, output, targets, active)
+        loss.append(means[0].double() * count)
+        share.append(means[1].double() * count)
+    return torch.stack(loss).sum(0) / data.size, torch.stack(share).sum(0) / data.size
+
+
+def slices(data: StackedTask, size: int = 500) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """The examples of all seeds in order: inputs ``[S, n, ...]``, targets ``[S, n, ...]``, n at most ``size``."""
+    for begin in range(0, data.size, size):
+        end = min(begin + size, data.size)
+        inputs, targets = data.slice(begin, end, end - begin)
+        yield inputs[0], targets[0], end - begin
 
 
 def on_evaluation(learner: Learner, population: Population, stream: TaskStream, task: int) -> Iterator[Measurement]:
     """Loss and accuracy on every held-out set of the task: ``<name>_loss``, ``<name>_accuracy``."""
-    for name, (inputs, targets) in evaluation_sets(stream, task).items():
-        trace = learner.trace(population, inputs)
-        yield from _named(name, *performance(learner, trace.output, targets, stream.stacked(task).active_outputs))
+    for name, data in stream.stacked_evaluation(task).items():
+        yield from _named(learner, name, *on_set(learner, population, data, stream.stacked(task).active_outputs))
 
 
-def _named(prefix: str, loss: Tensor, share: Tensor) -> Iterator[Measurement]:
+def on_other_tasks(learner: Learner, population: Population, stream: TaskStream, task: int) -> Iterator[Measurement]:
+    """What the hidden layers make of data that the stream names, before ``task`` is learnt: ``<name>_<measure>``."""
+    for name, data in stream.representation_sets(task).items():
+        shown = m.Representation()
+        for inputs, _, _ in slices(data, 100):
+            trace = learner.trace(population, inputs)
+            views = {layer.name: torch.vmap(layer.samples)(trace.activations[layer.name]) for layer in learner.layers}
+            shown.add(views)
+        yield from ((f"{name}_{measure}", "", values) for measure, values in shown.measures().items())
+
+
+def _named(learner: Learner, prefix: str, loss: Tensor, share: Tensor) -> Iterator[Measurement]:
     yield f"{prefix}_loss", "", loss
-    if not share.isnan().all() or loss.isnan().all():
+    if learner.spec.is_classification:
         yield f"{prefix}_accuracy", "", share
 
 
@@ -150,4 +174,4 @@ def _places(learner: Learner, params: Params) -> Iterator[tuple[str, list[str]]]
     yield "", list(params)
     for layer in learner.layers:
         places = [*(entry.units for entry in layer.fan_in), *layer.bias, *(place for place, _ in layer.norm)]
-        yield layer.name, list(dict.fromkeys(place.parameter for place in places))
+        yield layer.name, [name for name in dict.fromkeys(p.parameter for p in places) if name in params]

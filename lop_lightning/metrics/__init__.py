@@ -33,6 +33,7 @@ from .parameters import (
     weight_magnitude,
     weight_norm,
 )
+from .representation import Representation
 from .spectra import (
     approximate_rank,
     covariance_effective_rank,
@@ -67,6 +68,7 @@ __all__ = [
     "FrozenUnits",
     "GradientNorm",
     "ParticipationRatio",
+    "Representation",
     "SRank",
     "Saturation",
     "StableRank",

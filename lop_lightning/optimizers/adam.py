@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lop_lightning.errors import ConfigError, check_number
 from lop_lightning.optimizers.base import Optimizer, Params, advance_steps, debias, init_steps
+from lop_lightning.optimizers.schedule import checked_steps
 from lop_lightning.trees import Tree
 
 
@@ -22,6 +23,7 @@ class Adam(Optimizer):
         weight_decay: λ, coupled: g ← g + λθ before the moments.
         reference_compat: The step of Dohare et al.'s AdamGnT, whose bias correction is lost:
             θ ← θ - α (1-β₂ᵗ) m / (√v + ε).
+        lr_steps: See :class:`Optimizer`.
 
     Source: Kingma & Ba 2015, algorithm 1.
     """
@@ -33,25 +35,27 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         reference_compat: bool = False,
+        lr_steps: Sequence[Sequence[float]] = (),
     ) -> None:
         check_number("lr", lr, 0)
         check_number("eps", eps, 0)
         check_number("weight_decay", weight_decay, 0)
         check_betas(betas)
         self.lr, self.betas, self.eps, self.weight_decay = lr, tuple(betas), eps, weight_decay
-        self.reference_compat = reference_compat
+        self.reference_compat, self.lr_steps = reference_compat, checked_steps(lr_steps)
 
     def init(self, params: Params) -> Tree:
         """Moments and counts at zero."""
         zeros = {slot: {name: torch.zeros_like(p) for name, p in params.items()} for slot in ("first", "second")}
-        return {**zeros, **init_steps(params)}
+        return {**zeros, **init_steps(params), **self.init_schedule(params)}
 
     def update(self, params: Params, grads: Params, state: Tree) -> tuple[Params, Tree]:
         """See the class."""
         if self.weight_decay:
             grads = {name: g + self.weight_decay * params[name] for name, g in grads.items()}
         state = adam_moments(self.betas, grads, state)
-        return {name: p - self.lr * self.direction(state, name, p.ndim) for name, p in params.items()}, state
+        rate = self.rate(state)
+        return {name: p - rate * self.direction(state, name, p.ndim) for name, p in params.items()}, state
 
     def direction(self, state: Tree, name: str, ndim: int) -> Tensor:
         """What the step size multiplies."""
@@ -70,14 +74,16 @@ class AdamW(Adam):
         betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        lr_steps: Sequence[Sequence[float]] = (),
     ) -> None:
-        super().__init__(lr, betas, eps, weight_decay)
+        super().__init__(lr, betas, eps, weight_decay, lr_steps=lr_steps)
 
     def update(self, params: Params, grads: Params, state: Tree) -> tuple[Params, Tree]:
         """See the class."""
         state = adam_moments(self.betas, grads, state)
-        keep = 1 - self.lr * self.weight_decay
-        return {name: keep * p - self.lr * self.direction(state, name, p.ndim) for name, p in params.items()}, state
+        rate = self.rate(state)
+        keep = 1 - rate * self.weight_decay
+        return {name: keep * p - rate * self.direction(state, name, p.ndim) for name, p in params.items()}, state
 
 
 def adam_moments(betas: tuple[float, ...], grads: Params, state: Tree) -> Tree:

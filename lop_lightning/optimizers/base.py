@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lop_lightning.networks.layers import UnitSlice
+from lop_lightning.optimizers.schedule import LrSteps, factor_at
 from lop_lightning.trees import Tree
 
 Params = dict[str, Tensor]
@@ -25,9 +26,25 @@ class Optimizer(ABC):
 
     Attributes:
         lr: Step size α.
+        lr_steps: Pairs (epoch, factor): from that epoch of every task on the step size is α times the factor.
     """
 
     lr: float
+    lr_steps: LrSteps = ()
+
+    def init_schedule(self, params: Params) -> Tree:
+        """The part of the state that holds the present step size; nothing where it never changes."""
+        like = next(iter(params.values()))
+        return {"schedule": {"rate": like.new_full((), self.lr)}} if self.lr_steps else {}
+
+    def rate(self, state: Tree) -> float | Tensor:
+        """The present step size: a tensor where it changes, since Python's numbers are frozen by the compiler."""
+        return state["schedule"]["rate"] if self.lr_steps else self.lr
+
+    def at_epoch(self, state: Tree, epoch: int) -> None:
+        """Sets the step size, in place, to that of an epoch of the task."""
+        if self.lr_steps:
+            state["schedule"]["rate"].fill_(self.lr * factor_at(self.lr_steps, epoch))
 
     @abstractmethod
     def init(self, params: Params) -> Tree:
@@ -54,6 +71,12 @@ class Optimizer(ABC):
                 tensors[place.parameter][seeds[:, None], entries] = 0
             elif not slot.startswith("steps_"):
                 tensors[place.parameter].movedim(1 + place.axis, 1)[seeds[:, None], entries] = 0
+
+    def forget_parameter(self, state: Tree, name: str) -> None:
+        """Clears, in place, everything the optimiser knows of a whole parameter, in all seeds."""
+        for tensors in state.values():
+            if name in tensors:
+                tensors[name].zero_()
 
 
 def init_steps(params: Params) -> Tree:

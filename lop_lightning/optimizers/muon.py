@@ -10,6 +10,7 @@ from torch import Tensor
 from lop_lightning.errors import check_count, check_number
 from lop_lightning.optimizers.adam import adam_direction, adam_moments, check_betas
 from lop_lightning.optimizers.base import Optimizer, Params, init_steps
+from lop_lightning.optimizers.schedule import checked_steps
 from lop_lightning.trees import Tree
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315
@@ -40,6 +41,7 @@ class Muon(Optimizer):
         betas: AdamW's (β₁, β₂).
         eps: AdamW's ε.
         weight_decay: λ, decoupled, for all parameters.
+        lr_steps: See :class:`Optimizer`.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Muon(Optimizer):
         betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        lr_steps: Sequence[Sequence[float]] = (),
     ) -> None:
         check_number("lr", lr, 0)
         check_number("momentum", momentum, 0, 1, open_high=True)
@@ -61,6 +64,7 @@ class Muon(Optimizer):
         check_betas(betas)
         self.lr, self.momentum, self.iterations, self.rms_scale = lr, momentum, iterations, rms_scale
         self.betas, self.eps, self.weight_decay = tuple(betas), eps, weight_decay
+        self.lr_steps = checked_steps(lr_steps)
 
     def init(self, params: Params) -> Tree:
         """Momentum for matrices, moments for the rest."""
@@ -70,18 +74,20 @@ class Muon(Optimizer):
             "first": {name: torch.zeros_like(p) for name, p in rest.items()},
             "second": {name: torch.zeros_like(p) for name, p in rest.items()},
             **init_steps(rest),
+            **self.init_schedule(params),
         }
 
     def update(self, params: Params, grads: Params, state: Tree) -> tuple[Params, Tree]:
         """See the class."""
         momentum = {name: self.momentum * m + grads[name] for name, m in state["momentum"].items()}
         state = {**adam_moments(self.betas, grads, state), "momentum": momentum}
-        keep, stepped = 1 - self.lr * self.weight_decay, {}
+        rate = self.rate(state)
+        keep, stepped = 1 - rate * self.weight_decay, {}
         for name, p in params.items():
             if name in momentum:
                 scale = self.rms_scale * max(p.shape) ** 0.5
                 step = scale * orthogonalise(momentum[name], self.iterations)
             else:
                 step = adam_direction(self.betas, self.eps, state, name, p.ndim)
-            stepped[name] = keep * p - self.lr * step
+            stepped[name] = keep * p - rate * step
         return stepped, state

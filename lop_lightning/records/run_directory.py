@@ -19,7 +19,7 @@ import yaml
 import lop_lightning
 from lop_lightning.errors import RunError
 
-FORMAT = 1
+FORMAT = 2
 """Layout of run directories; another number is not read."""
 
 NAMED = ("task", "model", "algo")
@@ -59,6 +59,7 @@ class RunDirectory:
         self.path = Path(config["runs_dir"]).joinpath(*names, self.identity)
         self.record = self.path / "record.csv"
         self.checkpoints = self.path / "checkpoints"
+        self.networks = self.path / "networks"
         self.summary = self.path / "summary.json"
         self._lock: Any = None
 
@@ -83,8 +84,11 @@ class RunDirectory:
                 "or set another runs_dir"
             )
 
-    def open(self) -> None:
+    def open(self, facts: dict[str, Any] | None = None) -> None:
         """Makes the directory, takes its lock, and writes down the configuration and the circumstances.
+
+        Args:
+            facts: What run.json shall say besides: the network's layers.
 
         Raises:
             RunError: another process is at work there, or it cannot be written.
@@ -94,7 +98,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            marker = {"format": FORMAT, "identity": self.identity}
+            marker = {"format": FORMAT, "identity": self.identity, **(facts or {})}
             write_atomically(self.path / "run.json", json.dumps(marker, indent=1))
             self.checkpoints.mkdir(exist_ok=True)
             if not (self.path / "config.yaml").exists():

@@ -1,4 +1,4 @@
-"""From a seeds × tasks table to a line with a pointwise band, binned where the stream is long."""
+"""From a table of seeds × points to a line with a pointwise band, binned where the stream is long."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ POINTS = 100
 
 @dataclass(frozen=True)
 class Band:
-    """Mean over seeds against the task (counted from 1), each array [points].
+    """Mean over seeds against ``x``, each array [points].
 
-    ``bin_width``: tasks averaged into a point. ``n``: seeds at each point. ``geometric``: mean and interval were taken
-    of the logarithm. ``floored``: how many values that were not positive were set to the smallest positive one.
+    ``counts``: what x counts: ``task`` (from 1), ``update``, or what else a figure is drawn against. ``bin_width``: how
+    many ``bins_of`` (tasks, or rows of the record) were averaged into a point. ``n``: seeds at each point.
+    ``geometric``: mean and interval were taken of the logarithm. ``floored``: how many values that were not positive
+    were set to the smallest positive one.
     """
 
-    task: Array
+    x: Array
     mean: Array
     low: Array
     high: Array
@@ -34,43 +36,53 @@ class Band:
     bin_width: int
     geometric: bool
     floored: int
+    counts: str
+    bins_of: str
 
 
 def binned(series: pd.DataFrame, longest: int = LONGEST_UNBINNED, points: int = POINTS) -> tuple[pd.DataFrame, int]:
-    """Average a seeds × tasks table of more than ``longest`` tasks over consecutive tasks, to about ``points`` columns.
+    """Average a table of more than ``longest`` columns over consecutive columns, to about ``points`` of them.
 
-    Returns the table, its columns the mean task of each bin, and the number of tasks to a bin (1: left as it is). The
-    last bin may be shorter. Tasks that a seed did not finish do not count in its bin.
+    Returns the table, its columns the mean task (or the last update) of each bin, and the number of columns to a bin
+    (1: left as it is). The last bin may be shorter. Tasks that a seed did not finish do not count in its bin.
     """
     if series.shape[1] <= longest:
         return series, 1
     width = -(-series.shape[1] // points)
     part = np.arange(series.shape[1]) // width
     table = series.T.groupby(part).mean().T
-    table.columns = pd.Index(series.columns.to_series().groupby(part).mean().to_numpy(), name="task")
+    places = series.columns.to_series().groupby(part)
+    at = places.last() if series.columns.name == "update" else places.mean()
+    table.columns = pd.Index(at.to_numpy(), name=series.columns.name)
     return table, width
 
 
-def band(series: pd.DataFrame, level: float = 0.95, log: bool = False) -> Band:
-    """The line and pointwise band of a seeds × tasks table (tasks counted from 0).
+def band(series: pd.DataFrame, level: float = 0.95, log: bool = False, bin_width: int | None = None) -> Band:
+    """The line and pointwise band of a table of seeds × points.
 
+    The columns' name says what they count; tasks (or no name) are counted from 0 in the table and drawn from 1.
     ``log``: for a logarithmic axis, the geometric mean and its interval; an arithmetic mean over decades would show
-    only the largest seed, and its band would reach below zero. Interval: see
+    only the largest seed, and its band would reach below zero. ``bin_width``: the table is drawn as it is, its points
+    being bins of that many tasks; None bins a long one. Interval: see
     :func:`~lop_lightning.analysis.statistics.seed_interval`.
     """
-    table, width = binned(series)
+    table, width = binned(series) if bin_width is None else (series, bin_width)
     values, floored = table.to_numpy(dtype=np.float64), 0
     if log:
         positive = values[np.isfinite(values) & (values > 0)]
         floor = positive.min() if len(positive) else 1.0
         floored = int((values <= 0).sum())
         values = np.log(np.where(values <= 0, floor, values))
+    counts = str(table.columns.name or "task")
+    x = table.columns.to_numpy(dtype=np.float64) + (counts == "task")
+    of = "rows" if bin_width is None and counts == "update" else "tasks"
+    if not len(x):
+        return Band(x, x, x, x, np.zeros(0, np.int64), level, "t", width, log, floored, counts, of)
     interval = seed_interval(values, level)
-    mean, low, high = (np.asarray(x) for x in (interval.estimate, interval.low, interval.high))
+    mean, low, high = (np.asarray(y) for y in (interval.estimate, interval.low, interval.high))
     if log:
         mean, low, high = np.exp(mean), np.exp(low), np.exp(high)
-    task = table.columns.to_numpy(dtype=np.float64) + 1
-    return Band(task, mean, low, high, np.asarray(interval.n), level, interval.kind, width, log, floored)
+    return Band(x, mean, low, high, np.asarray(interval.n), level, interval.kind, width, log, floored, counts, of)
 
 
 def caption(bands: Sequence[Band]) -> str:
@@ -87,9 +99,9 @@ def caption(bands: Sequence[Band]) -> str:
         parts.append(f"band: {100 * bands[0].level:g} % {kinds} interval, pointwise")
     else:
         parts.append("one seed: no interval")
-    widths = sorted({b.bin_width for b in bands} - {1})
-    if widths:
-        parts.append(f"each point: mean of {' or '.join(map(str, widths))} tasks")
+    bins = sorted({(b.bin_width, b.bins_of) for b in bands if b.bin_width > 1})
+    if bins:
+        parts.append(f"each point: mean of {' or '.join(f'{width} {of}' for width, of in bins)}")
     floored = sum(b.floored for b in bands)
     if floored:
         parts.append(f"{floored} values ≤ 0 drawn at the smallest positive one")

@@ -13,25 +13,18 @@ from rich.table import Table
 
 from lop_lightning.analysis.loss_of_plasticity import headline_metric
 from lop_lightning.analysis.runs import Run
+from lop_lightning.report.choice import Choice
 from lop_lightning.report.compare import comparison_figures
-from lop_lightning.report.figures import save
+from lop_lightning.report.figures import Plot, save
 from lop_lightning.report.output import OutputFolder
 from lop_lightning.report.page import Section, page
+from lop_lightning.report.paper import paper_plots
 from lop_lightning.report.progress import tracked
 from lop_lightning.report.run_figures import figures_of, save_reference_csv
 from lop_lightning.report.table import contrast_rows, summary_rows, summary_table, write_csv
 
 MOST_RUNS_ON_A_PAGE = 12
 """With more runs than this the page holds the comparisons only, so that it stays light; the runs keep their figures."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What is reported: the metrics (None: all), the coverage of the intervals, the tasks at either end."""
-
-    metrics: list[str] | None = None
-    level: float = 0.95
-    window: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Drawing:
     run: Run | None
     folder: OutputFolder
     name: str
-    make: Callable[[], Figure]
+    make: Callable[[], Figure | Plot]
 
     def __str__(self) -> str:
         return f"{self.run.label if self.run else 'comparison'}: {self.name}"
@@ -52,17 +45,21 @@ def build(streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, error
     """Write the report of runs grouped by stream (title -> runs) and return its tables for the terminal.
 
     Into ``<run>/figures``: that run's figures. Into ``out``: ``summary.csv``, ``contrasts.csv`` where there is
-    something to compare, the comparisons' figures (in a folder a stream when there are several), ``report.html``.
-    Raises FileExistsError when a file is in the way that no report made.
+    something to compare, the comparisons' figures with their numbers (in a folder a stream when there are several),
+    ``report.html``. With ``choice.figures``, that paper's figures are all that is drawn. Raises FileExistsError when a
+    file is in the way that no report made, ValueError when ``choice`` cannot be made with these runs, before anything
+    is written.
     """
     folder, runs = OutputFolder(out), [run for group in streams.values() for run in group]
     drawings = [
-        drawing for title, group in streams.items() for drawing in _drawings(title, group, streams, out, choice)
+        drawing
+        for title, group in streams.items()
+        for drawing in (_paper if choice.figures else _drawings)(title, group, streams, out, choice, errors)
     ]
     drawn = [
         (drawing, save(drawing.make(), drawing.folder, drawing.name)[1]) for drawing in tracked(drawings, str, errors)
     ]
-    for run in runs:
+    for run in [] if choice.figures else runs:
         save_reference_csv(run, OutputFolder(run.directory / "figures"))
     sections = [_section(title, group, drawn, choice, len(runs)) for title, group in streams.items()]
     write_csv([row for section in sections for row in section.summary], folder.claim("summary.csv"))
@@ -77,17 +74,30 @@ def build(streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, error
 
 
 def _drawings(
-    title: str, runs: Sequence[Run], streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice
+    title: str, runs: Sequence[Run], streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, errors: Console
 ) -> list[Drawing]:
     result = []
     for run in runs:
         own = OutputFolder(run.directory / "figures")
-        result += [Drawing(title, run, own, name, make) for name, make in figures_of(run, choice.metrics, choice.level)]
+        result += [Drawing(title, run, own, name, make) for name, make in figures_of(run, choice)]
     if len(runs) > 1:
-        place = OutputFolder(out if len(streams) == 1 else out / title.replace("/", "_").replace(" ", "_"))
-        figures = comparison_figures(runs, choice.metrics, choice.level, choice.window)
-        result += [Drawing(title, None, place, name, make) for name, make in figures]
+        place = _place(title, streams, out)
+        result += [Drawing(title, None, place, name, make) for name, make in comparison_figures(runs, choice)]
     return result
+
+
+def _paper(
+    title: str, runs: Sequence[Run], streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, errors: Console
+) -> list[Drawing]:
+    plots, missing = paper_plots(runs, choice)
+    for line in missing:
+        errors.print(f"lop-report: left out {line}", soft_wrap=True, highlight=False)
+    place = _place(title, streams, out / str(choice.figures))
+    return [Drawing(title, None, place, name, make) for name, make in plots]
+
+
+def _place(title: str, streams: Mapping[str, Sequence[Run]], out: Path) -> OutputFolder:
+    return OutputFolder(out if len(streams) == 1 else out / title.replace("/", "_").replace(" ", "_"))
 
 
 def _section(

@@ -19,25 +19,19 @@ METHODS = {
     "redo": "#cc79a7",
     "l2_init": "#d55e00",
     "upgd": "#56b4e9",
+    "head_reset": "#8c6d1f",
+    "retrain": "#6a51a3",
+    "linear": "#b2182b",
 }
-SPARE = ("#8c6d1f", "#6a51a3", "#b2182b", "#35978f", "#d6a400", "#1b4f72", "#7a4b2a", "#c51b7d")
+"""Method -> hue; a linear network is a baseline of its own, whatever trains it."""
+SPARE = ("#35978f", "#d6a400", "#1b4f72", "#7a4b2a", "#c51b7d", "#7f9f3f")
 FRESH = "#8a8a8a"
 LINE_STYLES = ("-", "--", "-.", ":")
 
 
 def method_colours(runs: Sequence[Run]) -> dict[str, str]:
     """Label -> colour. Runs of one method share its hue, later ones lighter; methods not known here get spare hues."""
-    unknown = [algo for algo in dict.fromkeys(sorted(run.algo for run in runs)) if algo not in METHODS]
-    base = METHODS | {algo: SPARE[i % len(SPARE)] for i, algo in enumerate(unknown)}
-    colours: dict[str, str] = {}
-    for run in runs:
-        siblings = [other.label for other in runs if other.algo == run.algo]
-        lighter = 0.45 * siblings.index(run.label) / max(1, len(siblings) - 1) if len(siblings) > 1 else 0.0
-        r, g, b = to_rgb(base[run.algo])
-        colours[run.label] = to_hex(
-            (1 - (1 - lighter) * (1 - r), 1 - (1 - lighter) * (1 - g), 1 - (1 - lighter) * (1 - b))
-        )
-    return colours
+    return dict(zip([run.label for run in runs], shades([_hue(run) for run in runs])))
 
 
 def method_styles(runs: Sequence[Run]) -> dict[str, str]:
@@ -45,12 +39,28 @@ def method_styles(runs: Sequence[Run]) -> dict[str, str]:
     seen: dict[str, int] = {}
     styles: dict[str, str] = {}
     for run in runs:
-        styles[run.label] = LINE_STYLES[seen.get(run.algo, 0) % len(LINE_STYLES)]
-        seen[run.algo] = seen.get(run.algo, 0) + 1
+        number = seen.get(_hue(run), 0)
+        styles[run.label], seen[_hue(run)] = LINE_STYLES[number % len(LINE_STYLES)], number + 1
     return styles
+
+
+def shades(methods: Sequence[str]) -> list[str]:
+    """A colour for each entry: its method's hue, lighter for every later entry of that method."""
+    unknown = [method for method in sorted(set(methods)) if method not in METHODS]
+    base = METHODS | {method: SPARE[i % len(SPARE)] for i, method in enumerate(unknown)}
+    colours = []
+    for i, method in enumerate(methods):
+        lighter = 0.45 * methods[:i].count(method) / max(1, methods.count(method) - 1)
+        r, g, b = to_rgb(base[method])
+        colours.append(to_hex((1 - (1 - lighter) * (1 - r), 1 - (1 - lighter) * (1 - g), 1 - (1 - lighter) * (1 - b))))
+    return colours
 
 
 def layer_colours(layers: Sequence[str]) -> dict[str, str]:
     """Layer -> colour, dark at the input to light at the output (viridis without its faint yellow end)."""
     ramp = matplotlib.colormaps["viridis"]
     return {layer: to_hex(ramp(0.05 + 0.8 * i / max(1, len(layers) - 1))) for i, layer in enumerate(layers)}
+
+
+def _hue(run: Run) -> str:
+    return "linear" if run.model == "linear" else run.algo

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lop_lightning.analysis.curves import curve, layer_mean_curve, level_of, named_run, reference_among, relative
 from lop_lightning.analysis.loss_of_plasticity import (
     EarlyLate,
     early_late,
@@ -17,51 +18,84 @@ from lop_lightning.analysis.loss_of_plasticity import (
     headline_metric,
     higher_is_better,
     in_decades,
+    performance_metrics,
 )
 from lop_lightning.analysis.runs import Run
-from lop_lightning.report.bands import band
+from lop_lightning.report.choice import ALL, Choice
+from lop_lightning.report.class_figure import class_plot
 from lop_lightning.report.colours import method_colours, method_styles
-from lop_lightning.report.figures import Line, Panel, add_caption, house_style, panel_figure
+from lop_lightning.report.figures import Plot, add_caption, house_style
+from lop_lightning.report.panels import Level, Line, Panel
+from lop_lightning.report.sensitivity_figure import sensitivity_plots
 from lop_lightning.report.vocabulary import axis_label, is_fraction, title, wants_log
 
 
-def comparison_figures(
-    runs: Sequence[Run], metrics: list[str] | None = None, level: float = 0.95, window: int | None = None
-) -> Iterator[tuple[str, Callable[[], Figure]]]:
+def comparison_figures(runs: Sequence[Run], choice: Choice = ALL) -> Iterator[tuple[str, Callable[[], Figure | Plot]]]:
     """Name and maker of every figure that compares runs of one stream.
 
     First the headline metric and its loss of plasticity, then every metric that at least two runs recorded: of the
-    whole network, and averaged over layers (``<metric>_layer_mean``). ``metrics`` restricts all of them.
+    whole network, averaged over layers (``<metric>_layer_mean``), of single classes (``<metric>_by_class``), relative
+    to a run (``relative_<metric>``); last what the runs say of a hyper-parameter (``sensitivity_<key>``).
+    ``choice.metrics`` restricts all of them. Raises ValueError when a run that ``choice`` names is not there or cannot
+    be paired.
     """
     headline = headline_metric(runs)
-    if headline is not None and (metrics is None or headline in metrics):
-        yield headline, partial(network_figure, runs, headline, level)
+    if headline is not None and choice.wants(headline):
+        yield headline, partial(network_plot, runs, headline, choice)
         if any(has_two_ends(run, headline) for run in runs):
-            yield f"loss_of_plasticity_{headline}", partial(loss_figure, runs, headline, level, window)
+            yield f"loss_of_plasticity_{headline}", partial(loss_figure, runs, headline, choice)
     for metric in _shared([run.metrics() for run in runs]):
-        if metric != headline and not metric.startswith("fresh_") and (metrics is None or metric in metrics):
-            yield metric, partial(network_figure, runs, metric, level)
+        if metric != headline and not metric.startswith("fresh_") and choice.wants(metric):
+            yield metric, partial(network_plot, runs, metric, choice)
     for metric in _shared([run.layer_metrics() for run in runs]):
-        if metrics is None or metric in metrics:
-            yield f"{metric}_layer_mean", partial(layer_mean_figure, runs, metric, level)
+        if choice.wants(metric):
+            yield f"{metric}_layer_mean", partial(layer_mean_plot, runs, metric, choice)
+    for metric in _shared([run.class_metrics() for run in runs]):
+        if choice.wants(metric):
+            yield f"{metric}_by_class", partial(class_plot, runs, metric, choice)
+    if choice.relative_to is not None and named_run(runs, choice.relative_to) is not None:
+        for metric in _shared([performance_metrics(run) for run in runs]):
+            if choice.wants(metric):
+                yield f"relative_{metric}", partial(relative_plot, runs, metric, choice.relative_to, choice)
+    if headline is not None and choice.wants(headline):
+        yield from sensitivity_plots(runs, headline, choice)
 
 
-def network_figure(runs: Sequence[Run], metric: str, level: float = 0.95) -> Figure:
+def network_plot(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Plot:
     """A whole-network metric against the task, a line for each run that recorded it."""
-    tables = {run.label: run.series(metric) for run in runs if metric in run.metrics()}
-    return panel_figure(_panel(runs, tables, metric, title(metric), level), runs[0].task)
+    tables = {run.label: curve(run, metric, axis=choice.axis) for run in runs if metric in run.metrics()}
+    return Plot(panel_of(runs, tables, metric, title(metric), choice), runs[0].task)
 
 
-def layer_mean_figure(runs: Sequence[Run], metric: str, level: float = 0.95) -> Figure:
+def layer_mean_plot(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Plot:
     """A layer metric averaged over the hidden layers against the task, a line for each run that recorded it."""
-    tables = {run.label: run.layer_mean(metric) for run in runs if metric in run.layer_metrics()}
-    return panel_figure(_panel(runs, tables, metric, f"{title(metric)}, mean over hidden layers", level), runs[0].task)
+    tables = {run.label: layer_mean_curve(run, metric, choice.axis) for run in runs if metric in run.layer_metrics()}
+    return Plot(panel_of(runs, tables, metric, f"{title(metric)}, mean over hidden layers", choice), runs[0].task)
 
 
-def loss_figure(runs: Sequence[Run], metric: str, level: float = 0.95, window: int | None = None) -> Figure:
+def relative_plot(runs: Sequence[Run], metric: str, reference: str, choice: Choice = ALL) -> Plot:
+    """A performance metric minus that of a reference run, paired by seed and task, a line for each other run.
+
+    Raises ValueError when there is no such run, or one shares no seed with it.
+    """
+    of = reference_among(runs, reference)
+    base = curve(of, metric, axis=choice.axis)
+    colours, styles = method_colours(runs), method_styles(runs)
+    lines = [
+        Line(run.label, choice.band(relative(curve(run, metric, axis=choice.axis), base)), colours[run.label],
+             styles[run.label])
+        for run in runs if run is not of and metric in run.metrics()
+    ]  # fmt: skip
+    better = "above" if higher_is_better(metric) else "below"
+    heading = f"{title(metric)}, relative to {of.label}"
+    panel = Panel(heading, f"difference ({better} 0: better)", lines, zero=True)
+    return Plot(panel, f"{of.task} · minus {of.label}, paired by seed and task")
+
+
+def loss_figure(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Figure:
     """Loss of plasticity of the runs with two tasks or more: the mean with its interval, each seed a faint point."""
     colours, runs = method_colours(runs), [run for run in runs if has_two_ends(run, metric)]
-    results = [early_late(run, metric, window, level) for run in runs]
+    results = [early_late(run, metric, choice.window, choice.level) for run in runs]
     with house_style():
         figure = Figure(figsize=(6.4, 1.3 + 0.36 * len(runs)), layout="constrained")
         axes = figure.add_subplot()
@@ -77,7 +111,7 @@ def loss_figure(runs: Sequence[Run], metric: str, level: float = 0.95, window: i
         names = "first − last" if higher_is_better(metric) else "last − first"
         unit = " (decades)" if results[0].decades else ""
         axes.set_xlabel(f"{metric.replace('_', ' ')}, {names} tasks{unit}   (right of 0: worse →)")
-        add_caption(figure, f"{runs[0].task} · {_loss_caption(results, level)}")
+        add_caption(figure, f"{runs[0].task} · {_loss_caption(results, choice.level)}")
     return figure
 
 
@@ -103,12 +137,23 @@ def _loss_caption(results: Sequence[EarlyLate], level: float) -> str:
     )
 
 
-def _panel(runs: Sequence[Run], tables: dict[str, pd.DataFrame], metric: str, heading: str, level: float) -> Panel:
-    """Colours follow all ``runs``, so that a method keeps its own where another has no such metric."""
+def panel_of(
+    runs: Sequence[Run], tables: dict[str, pd.DataFrame], metric: str, heading: str, choice: Choice = ALL
+) -> Panel:
+    """Lines of some runs' tables, and the run that is drawn as its mean as a horizontal line.
+
+    Colours follow all ``runs``, so that a method keeps its own where another has no such metric.
+    """
     colours, styles = method_colours(runs), method_styles(runs)
     log = in_decades(runs[0], metric) or wants_log(metric, tables.values())
-    lines = [Line(label, band(table, level, log), colours[label], styles[label]) for label, table in tables.items()]
-    return Panel(heading, axis_label(metric), lines, None, log, is_fraction(metric))
+    flat = None if choice.horizontal is None else named_run(runs, choice.horizontal)
+    lines, levels = [], []
+    for label, table in tables.items():
+        if flat is not None and label == flat.label:
+            levels.append(Level(f"{label} (mean)", level_of(table, choice.level, log), colours[label]))
+        else:
+            lines.append(Line(label, choice.band(table, log), colours[label], styles[label]))
+    return Panel(heading, axis_label(metric), lines, None, log, is_fraction(metric), levels)
 
 
 def _shared(names: Sequence[list[str]]) -> list[str]:

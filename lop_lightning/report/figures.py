@@ -1,24 +1,23 @@
-"""Drawing: the house style, a panel of lines with bands, and saving as PNG and SVG."""
+"""Drawing: the house style, figures of one or several panels, and saving as PNG and SVG."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from lop_lightning.report.bands import Band, caption
-from lop_lightning.report.colours import FRESH
+from lop_lightning.report.bands import caption
 from lop_lightning.report.output import OutputFolder
+from lop_lightning.report.panels import Panel, draw_panel
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -50,34 +49,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "lop-lightning",  # the same figure gives the same file
 }
 WIDTH, HEIGHT = 6.4, 3.4
-FEW_POINTS = 15
-MOST_DARK_BANDS = 6
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line with its band."""
-
-    label: str
-    band: Band
-    colour: str
-    style: str = "-"
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes: lines against the task. ``fresh`` is the fresh reference network, drawn behind in grey."""
-
-    title: str
-    axis_label: str
-    lines: Sequence[Line]
-    fresh: Band | None = None
-    log: bool = False
-    fraction: bool = False
-    bands: list[Band] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "bands", [line.band for line in self.lines] + ([self.fresh] if self.fresh else []))
 
 
 def house_style() -> AbstractContextManager[None]:
@@ -85,28 +56,10 @@ def house_style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(STYLE)
 
 
-def draw_panel(axes: Axes, panel: Panel) -> None:
-    """Draw a panel: bands below, lines above, a legend is left to the figure."""
-    shade = 0.18 if len(panel.lines) <= MOST_DARK_BANDS else 0.08
-    if panel.fresh is not None:
-        _draw_band(axes, Line("fresh network", panel.fresh, FRESH, "--"), shade, zorder=1)
-    for line in panel.lines:
-        _draw_band(axes, line, shade, zorder=2)
-    axes.set_title(panel.title)
-    axes.set_xlabel("task")
-    axes.set_ylabel(panel.axis_label)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
-    axes.margins(x=0.02)
-    if panel.log:
-        axes.set_yscale("log")
-    elif panel.fraction:
-        _fraction_limits(axes, panel)
-
-
 def panel_figure(panel: Panel, source: str, legend_title: str | None = None) -> Figure:
     """A figure of one panel, its legend to the right, in small print below the ``source`` and what was drawn."""
     with house_style():
-        legend = len(panel.lines) > 1 or panel.fresh is not None
+        legend = panel.has_legend
         figure = Figure(figsize=(WIDTH + (1.2 if legend else 0), HEIGHT), layout="constrained")
         axes = figure.add_subplot()
         draw_panel(axes, panel)
@@ -147,33 +100,46 @@ def add_caption(figure: Figure, text: str) -> None:
     figure.supxlabel(lines, fontsize=7, color="#666666", x=0.01, ha="left")
 
 
-def save(figure: Figure, folder: OutputFolder, name: str) -> list[Path]:
-    """Write ``name.png`` (200 dpi) and ``name.svg`` into a folder and return their paths.
+@dataclass(frozen=True)
+class Plot:
+    """A figure of one panel that can also be written as numbers."""
+
+    panel: Panel
+    source: str
+    legend_title: str | None = None
+
+    def figure(self) -> Figure:
+        """The figure."""
+        return panel_figure(self.panel, self.source, self.legend_title)
+
+    def numbers(self) -> pd.DataFrame:
+        """What is drawn, a row a point: ``line``, what x counts, ``mean``, ``low``, ``high``, ``n``, ``kind``.
+
+        ``kind`` is that of the interval. A horizontal line is one row without an x.
+        """
+        counts = self.panel.bands[0].counts if self.panel.bands else "task"
+        rows = [
+            (line.label, x, mean, low, high, n, line.band.kind)
+            for line in self.panel.lines
+            for x, mean, low, high, n in zip(*(getattr(line.band, name) for name in ("x", "mean", "low", "high", "n")))
+        ]
+        for level in self.panel.levels:
+            one = level.interval
+            rows.append((level.label, float("nan"), one.estimate, one.low, one.high, one.n, one.kind))
+        return pd.DataFrame(rows, columns=["line", counts.replace(" ", "_"), "mean", "low", "high", "n", "kind"])
+
+
+def save(drawn: Figure | Plot, folder: OutputFolder, name: str) -> list[Path]:
+    """Write ``name.png`` (200 dpi) and ``name.svg`` into a folder, for a plot also ``name.csv``; return their paths.
 
     Raises FileExistsError when a file of that name is there that the report did not make.
     """
     paths = [folder.claim(f"{name}.png"), folder.claim(f"{name}.svg")]
+    if isinstance(drawn, Plot):
+        paths.append(folder.claim(f"{name}.csv"))
+        drawn.numbers().to_csv(paths[-1], index=False, float_format="%.10g")
+    figure = drawn.figure() if isinstance(drawn, Plot) else drawn
     with house_style():
         figure.savefig(paths[0], metadata={"Software": None})
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     return paths
-
-
-def _draw_band(axes: Axes, line: Line, shade: float, zorder: float) -> None:
-    band, colour = line.band, line.colour
-    marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(band.task) <= FEW_POINTS else {}
-    if np.isfinite(band.low).any():
-        axes.fill_between(band.task, band.low, band.high, color=colour, alpha=shade, linewidth=0, zorder=zorder)
-    axes.plot(band.task, band.mean, color=colour, linestyle=line.style, label=line.label, zorder=zorder + 1, **marker)
-
-
-def _fraction_limits(axes: Axes, panel: Panel) -> None:
-    """From 0 to 1 where the lines fill half of that, else just around them; never beyond what a fraction can be."""
-    means = np.concatenate([band.mean for band in panel.bands])
-    means = means[np.isfinite(means)]
-    if len(means) == 0 or means.max() > 1 or means.min() < 0:
-        return  # counted in another unit: leave it to matplotlib
-    low, high = axes.get_ylim()
-    if np.ptp(means) > 0.5:
-        low, high = 0.0, 1.0
-    axes.set_ylim(max(low, -0.01), min(max(high, low + 0.05), 1.01))

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
+from lop_lightning.analysis.curves import AXES, Axis
 from lop_lightning.analysis.labels import stream_titles
-from lop_lightning.analysis.loss_of_plasticity import early_late, performance_metrics
+from lop_lightning.analysis.over_epochs import RULES
 from lop_lightning.analysis.runs import Run, find_runs, group_by_task, relabelled
-from lop_lightning.errors import nearest
+from lop_lightning.report.arguments import OneLineParser, check, count, level, names, one_of
+from lop_lightning.report.paper_figures import PAPERS
 from lop_lightning.report.progress import tracked
 
 PROGRAM = "lop-report"
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line on stderr, exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and leave."""
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
 
 
 def parser() -> OneLineParser:
@@ -33,9 +25,20 @@ def parser() -> OneLineParser:
     result = OneLineParser(prog=PROGRAM, description="Figures, tables and one page from runs.")
     result.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="run directories, or folders above them")
     result.add_argument("--out", type=Path, help="folder of the comparison (default: report, beside the runs)")
-    result.add_argument("--metrics", type=_names, metavar="a,b", help="only these metrics (default: all)")
-    result.add_argument("--level", type=_level, default=0.95, help="coverage of the intervals (default: 0.95)")
-    result.add_argument("--window", type=_window, help="tasks at either end (default: a tenth of the stream)")
+    result.add_argument("--metrics", type=names, metavar="a,b", help="only these metrics (default: all)")
+    result.add_argument("--level", type=level, default=0.95, help="coverage of the intervals (default: 0.95)")
+    result.add_argument("--window", type=count, help="tasks at either end (default: a tenth of the stream)")
+    result.add_argument("--figures", type=one_of(PAPERS), metavar="PAPER", help=f"draw a paper's: {', '.join(PAPERS)}")
+    result.add_argument(
+        "--over-epochs",
+        type=one_of(RULES),
+        metavar="RULE",
+        help=f"a task of several rows is their {', '.join(RULES)} (default: last, of online series the mean)",
+    )
+    result.add_argument("--x", type=one_of(AXES), default="task", help=f"draw against {' or '.join(AXES)}")
+    result.add_argument("--bin", type=count, help="average so many consecutive tasks into a point, drop the remainder")
+    result.add_argument("--horizontal", metavar="RUN", help="draw this run (label, method, network) as its mean")
+    result.add_argument("--relative-to", metavar="RUN", help="draw performance also minus that of this run")
     return result
 
 
@@ -45,19 +48,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = command.parse_args(argv)
     console, errors = Console(), Console(stderr=True)
     try:
-        runs = _with_rows(find_runs(arguments.runs), errors)
-        _check(runs, arguments.metrics, arguments.window)
+        runs = _with_rows([run.changed(over_epochs=arguments.over_epochs) for run in find_runs(arguments.runs)], errors)
+        runs = relabelled(runs, any_length=True) if arguments.figures else runs
+        groups = group_by_task(runs, any_length=bool(arguments.figures))
+        check(runs, groups, arguments)
     except ValueError as error:
         command.error(str(error))
 
-    from lop_lightning.report.build import Choice, build  # matplotlib: only once there is something to draw
+    from lop_lightning.report.build import build  # matplotlib: only once there is something to draw
+    from lop_lightning.report.choice import Choice
 
     out = arguments.out or _common_parent(runs) / "report"
-    titles = stream_titles([group[0].config for group in group_by_task(runs)])
-    choice = Choice(arguments.metrics, arguments.level, arguments.window)
+    titles = stream_titles([group[0].config for group in groups])
+    choice = Choice(
+        arguments.metrics, arguments.level, arguments.window, Axis(arguments.x, arguments.bin), arguments.horizontal,
+        arguments.relative_to, arguments.figures,
+    )  # fmt: skip
     try:
-        tables = build(dict(zip(titles, group_by_task(runs))), out, choice, errors)
-    except OSError as error:  # a file in the way, a folder that cannot be written
+        tables = build(dict(zip(titles, groups)), out, choice, errors)
+    except (OSError, ValueError) as error:  # a file in the way, a folder that cannot be written; runs that do not pair
         command.error(str(error))
     for table in tables:
         console.print(table)
@@ -80,47 +89,9 @@ def _with_rows(runs: list[Run], errors: Console) -> list[Run]:
     return full if len(full) == len(runs) else relabelled(full)
 
 
-def _check(runs: list[Run], metrics: list[str] | None, window: int | None) -> None:
-    """Raise ValueError for a metric that no run has and for a window that is too wide, before anything is written."""
-    recorded = dict.fromkeys(name for run in runs for name in (*run.metrics(), *run.layer_metrics()))
-    for metric in metrics or []:
-        if metric not in recorded:
-            hint = nearest(metric, list(recorded)) or f"; recorded are {', '.join(recorded)}"
-            raise ValueError(f"argument --metrics: {metric!r} is in no record{hint}")
-    for run in runs if window is not None else []:
-        for metric in performance_metrics(run):
-            try:
-                early_late(run, metric, window)
-            except ValueError as error:
-                raise ValueError(f"argument --window: {error}") from None
-
-
 def _common_parent(runs: list[Run]) -> Path:
     """The folder above all runs; a single run's own directory."""
     return Path(os.path.commonpath([run.directory for run in runs]))
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise argparse.ArgumentTypeError("names no metric")
-    return names
-
-
-def _level(text: str) -> float:
-    try:
-        level = float(text)
-    except ValueError:
-        level = float("nan")
-    if not 0 < level < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return level
-
-
-def _window(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of tasks")
-    return int(text)
 
 
 if __name__ == "__main__":

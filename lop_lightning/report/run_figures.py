@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lop_lightning.analysis.curves import curve, layer_mean_curve
 from lop_lightning.analysis.loss_of_plasticity import in_decades
 from lop_lightning.analysis.runs import Run
-from lop_lightning.report.bands import band
+from lop_lightning.report.choice import ALL, Choice
+from lop_lightning.report.class_figure import class_plot
 from lop_lightning.report.colours import METHODS, layer_colours
-from lop_lightning.report.figures import Line, Panel, grid_figure, panel_figure, save
+from lop_lightning.report.figures import Plot, grid_figure, panel_figure, save
 from lop_lightning.report.output import OutputFolder
+from lop_lightning.report.panels import Line, Panel
 from lop_lightning.report.vocabulary import axis_label, is_fraction, title, wants_log
 
 FRESH = "fresh_"
@@ -25,85 +28,86 @@ REFERENCE_CSV = {"min_CE": "min_loss", "final_CE": "final_loss", "sat": "saturat
 REFERENCE_CSV_LAYERS = {"eff_rank": "preactivation_covariance_rank", "dup_frac": "feature_duplication"}
 
 
-def figures_of(
-    run: Run, metrics: list[str] | None = None, level: float = 0.95
-) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """Name and maker of every figure of a run: whole-network metrics, layer metrics, and the reference's six.
+def figures_of(run: Run, choice: Choice = ALL) -> Iterator[tuple[str, Callable[[], Figure | Plot]]]:
+    """Name and maker of every figure of a run: whole-network metrics, layer metrics, classes, and the reference's six.
 
-    ``metrics`` restricts them to some metrics (the six are then left out). Names are the metrics', a layer metric's
-    with ``_by_layer``.
+    ``choice.metrics`` restricts them to some metrics (the six are then left out). Names are the metrics', a layer
+    metric's with ``_by_layer``.
     """
-    if run.task == "gmm" and metrics is None and "min_loss" in run.metrics():
-        yield "gmm_reference", partial(reference_figure, run, level)
+    if run.task == "gmm" and choice.metrics is None and "min_loss" in run.metrics():
+        yield "gmm_reference", partial(reference_figure, run, choice)
     for metric in run.metrics():
         alone = metric.startswith(FRESH) and metric.removeprefix(FRESH) not in run.metrics()
-        if (alone or not metric.startswith(FRESH)) and (metrics is None or metric in metrics):
-            yield metric, partial(network_figure, run, metric, level)
+        if (alone or not metric.startswith(FRESH)) and choice.wants(metric):
+            yield metric, partial(network_figure, run, metric, choice)
     for metric in run.layer_metrics():
-        if metrics is None or metric in metrics:
-            yield f"{metric}_by_layer", partial(layer_figure, run, metric, level)
+        if choice.wants(metric):
+            yield f"{metric}_by_layer", partial(layer_figure, run, metric, choice)
+    for metric in run.class_metrics():
+        if choice.wants(metric):
+            yield f"{metric}_by_class", partial(class_plot, [run], metric, choice)
 
 
-def save_run_figures(run: Run, metrics: list[str] | None = None, level: float = 0.95) -> list[Path]:
+def save_run_figures(run: Run, choice: Choice = ALL) -> list[Path]:
     """Make all figures of a run in ``<run>/figures`` as PNG and SVG, and for ``gmm`` the reference's CSVs."""
     folder = OutputFolder(run.directory / "figures")
-    paths = [path for name, make in figures_of(run, metrics, level) for path in save(make(), folder, name)]
+    paths = [path for name, make in figures_of(run, choice) for path in save(make(), folder, name)]
     return paths + save_reference_csv(run, folder)
 
 
-def network_figure(run: Run, metric: str, level: float = 0.95) -> Figure:
+def network_figure(run: Run, metric: str, choice: Choice = ALL) -> Figure:
     """The figure of a whole-network metric."""
-    return panel_figure(network_panel(run, metric, level), _source(run))
+    return panel_figure(network_panel(run, metric, choice), _source(run))
 
 
-def layer_figure(run: Run, metric: str, level: float = 0.95) -> Figure:
+def layer_figure(run: Run, metric: str, choice: Choice = ALL) -> Figure:
     """The figure of a layer metric."""
-    return panel_figure(layer_panel(run, metric, level), _source(run), legend_title="hidden layer")
+    return panel_figure(layer_panel(run, metric, choice), _source(run), legend_title="hidden layer")
 
 
-def reference_figure(run: Run, level: float = 0.95) -> Figure:
+def reference_figure(run: Run, choice: Choice = ALL) -> Figure:
     """The six figures of the Gaussian-mixture reference as one."""
-    return grid_figure(reference_panels(run, level), _source(run))
+    return grid_figure(reference_panels(run, choice), _source(run))
 
 
-def network_panel(run: Run, metric: str, level: float = 0.95) -> Panel:
+def network_panel(run: Run, metric: str, choice: Choice = ALL) -> Panel:
     """A whole-network metric against the task, with the fresh reference where it was recorded."""
-    series = run.series(metric)
-    fresh = run.series(FRESH + metric) if FRESH + metric in run.metrics() else None
+    series = curve(run, metric, axis=choice.axis)
+    fresh = curve(run, FRESH + metric, axis=choice.axis) if FRESH + metric in run.metrics() else None
     tables = [series] if fresh is None else [series, fresh]
     log = _log(run, metric, tables)
-    line = Line(run.label, band(series, level, log), METHODS.get(run.algo, METHODS["cbp"]))
-    reference = None if fresh is None else band(fresh, level, log)
+    line = Line(run.label, choice.band(series, log), METHODS.get(run.algo, METHODS["cbp"]))
+    reference = None if fresh is None else choice.band(fresh, log)
     return Panel(title(metric), axis_label(metric), [line], reference, log, is_fraction(metric))
 
 
-def layer_panel(run: Run, metric: str, level: float = 0.95) -> Panel:
+def layer_panel(run: Run, metric: str, choice: Choice = ALL) -> Panel:
     """A metric of every hidden layer against the task, a line a layer."""
-    tables = {layer: run.series(metric, layer) for layer in run.layers(metric)}
+    tables = {layer: curve(run, metric, layer, choice.axis) for layer in run.layers(metric)}
     log, colours = _log(run, metric, list(tables.values())), layer_colours(list(tables))
-    lines = [Line(layer, band(table, level, log), colours[layer]) for layer, table in tables.items()]
+    lines = [Line(layer, choice.band(table, log), colours[layer]) for layer, table in tables.items()]
     return Panel(f"{title(metric)} by layer", axis_label(metric), lines, None, log, is_fraction(metric))
 
 
-def layer_mean_panel(run: Run, metric: str, level: float = 0.95) -> Panel:
+def layer_mean_panel(run: Run, metric: str, choice: Choice = ALL) -> Panel:
     """A layer metric averaged over the hidden layers against the task."""
-    series = run.layer_mean(metric)
+    series = layer_mean_curve(run, metric, choice.axis)
     log = _log(run, metric, [series])
-    line = Line(run.label, band(series, level, log), METHODS.get(run.algo, METHODS["cbp"]))
+    line = Line(run.label, choice.band(series, log), METHODS.get(run.algo, METHODS["cbp"]))
     return Panel(f"{title(metric)}, mean over layers", axis_label(metric), [line], None, log, is_fraction(metric))
 
 
-def reference_panels(run: Run, level: float = 0.95) -> list[Panel]:
+def reference_panels(run: Run, choice: Choice = ALL) -> list[Panel]:
     """The six figures of the Gaussian-mixture reference, those whose metric is in the record.
 
     Smallest and final loss (logarithmic, the fresh network behind), saturation, gradient norm, and for each layer the
     effective rank of the covariance and the duplicated units.
     """
     whole, layered = run.metrics(), run.layer_metrics()
-    panels = [network_panel(run, metric, level) for metric in ("min_loss", "final_loss") if metric in whole]
-    panels += [layer_mean_panel(run, "saturation_2", level)] if "saturation_2" in layered else []
-    panels += [network_panel(run, "gradient_norm", level)] if "gradient_norm" in whole else []
-    return panels + [layer_panel(run, m, level) for m in REFERENCE_CSV_LAYERS.values() if m in layered]
+    panels = [network_panel(run, metric, choice) for metric in ("min_loss", "final_loss") if metric in whole]
+    panels += [layer_mean_panel(run, "saturation_2", choice)] if "saturation_2" in layered else []
+    panels += [network_panel(run, "gradient_norm", choice)] if "gradient_norm" in whole else []
+    return panels + [layer_panel(run, m, choice) for m in REFERENCE_CSV_LAYERS.values() if m in layered]
 
 
 def reference_table(run: Run, seed: int) -> pd.DataFrame:

@@ -17,6 +17,11 @@ NAMES = {
     "post_accuracy": ("Probe accuracy after the task", "fraction correct"),
     "val_loss": ("Validation loss", "loss"),
     "val_accuracy": ("Validation accuracy", "fraction correct"),
+    "validation_loss": ("Validation loss", "loss"),
+    "validation_accuracy": ("Validation accuracy", "fraction correct"),
+    "test_loss": ("Test loss", "loss"),
+    "test_accuracy": ("Test accuracy", "fraction correct"),
+    "test_class_accuracy": ("Test accuracy of single classes", "fraction correct"),
     "gradient_norm": ("Gradient norm", "‖∂L/∂W‖₂"),
     "weight_magnitude": ("Weight magnitude", "mean |w|"),
     "weight_norm": ("Weight norm", "‖W‖₂"),
@@ -24,6 +29,7 @@ NAMES = {
     "update_size": ("Update size", "update size"),
     "dead_units": ("Dead units", "fraction of units"),
     "frozen_units": ("Frozen units", "fraction of units"),
+    "rarely_active_units": ("Rarely active units", "fraction of units"),
     "feature_duplication": ("Duplicated features", "fraction of units"),
     "effective_rank": ("Effective rank", "effective rank"),
     "covariance_effective_rank": ("Covariance effective rank", "effective rank"),
@@ -38,7 +44,21 @@ FAMILIES = {
     "srank_": ("srank, {} % of Σσ", "rank"),
     "approximate_rank_": ("Approximate rank, {} % of Σσ²", "rank"),
 }
-FRACTIONS = ("accuracy", "dead_units", "dormant_units", "saturation", "frozen_units", "feature_duplication")
+PLACES = {
+    "next_": "{}, next task's data before learning it",
+    "previous_": "{}, data of all earlier tasks",
+    "start_": "{}, new task before learning it",
+}
+"""Prefix -> where the rest of the name was measured."""
+FRACTIONS = (
+    "accuracy",
+    "dead_units",
+    "dormant_units",
+    "rarely_active_units",
+    "saturation",
+    "frozen_units",
+    "feature_duplication",
+)
 DECADES_SPAN = 30.0
 """A positive metric whose seed mean spans more than this ratio over the stream gets a logarithmic axis."""
 
@@ -82,5 +102,9 @@ def _names(metric: str) -> tuple[str, str]:
     for prefix, (heading, label) in FAMILIES.items():
         if metric.startswith(prefix):
             return heading.format(metric.removeprefix(prefix)), label
+    for prefix, place in PLACES.items():
+        if metric.startswith(prefix):
+            heading, label = _names(metric.removeprefix(prefix))
+            return place.format(heading), label
     words = metric.replace("_", " ")
     return words[:1].upper() + words[1:], words

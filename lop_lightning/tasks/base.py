@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lop_lightning.errors import ConfigError
+from lop_lightning.errors import check_flag  # noqa: F401
 
 Batch = tuple[Tensor, Tensor]
 
@@ -175,8 +175,3 @@ def stack_sets(sets: list[dict[str, Batch]], device: torch.device) -> dict[str, 
         for name in sets[0]
     }
 
-
-def check_flag(key: str, value: bool) -> None:
-    """Raises :class:`ConfigError` unless ``value`` is true or false: any other word would count as true."""
-    if not isinstance(value, bool):
-        raise ConfigError(key, value, "true or false")

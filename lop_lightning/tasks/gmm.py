@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lop_lightning.errors import check_count, check_number
+from lop_lightning.errors import check_count, check_flag, check_number
 from lop_lightning.randomness import generator
-from lop_lightning.tasks.base import Batch, StreamSpec, Task, check_flag
+from lop_lightning.tasks.base import Batch, StreamSpec, Task
 from lop_lightning.tasks.stream import TaskStream
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lop_lightning.errors import ConfigError, check_choice, check_count
+from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag
 from lop_lightning.randomness import generator
-from lop_lightning.tasks.base import Batch, StackedTask, StreamSpec, Task, check_flag, in_batches
+from lop_lightning.tasks.base import Batch, StackedTask, StreamSpec, Task, in_batches
 from lop_lightning.tasks.images import PIXELS, SOURCES, Images
 from lop_lightning.tasks.stream import TaskStream
 

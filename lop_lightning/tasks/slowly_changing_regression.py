@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lop_lightning.errors import ConfigError, check_choice, check_count, check_number
+from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag, check_number
 from lop_lightning.networks.ltu import LTUNetwork, draw_ltu_network
 from lop_lightning.randomness import generator
-from lop_lightning.tasks.base import Batch, StackedTask, StreamSpec, Task, check_flag, in_batches
+from lop_lightning.tasks.base import Batch, StackedTask, StreamSpec, Task, in_batches
 from lop_lightning.tasks.stream import TaskStream
 
 TABLE_PATTERNS = 4096  # up to so many distinct inputs a task, inputs and targets are looked up in a table

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lop_lightning.errors import check_count
+from lop_lightning.errors import check_count, check_flag
 from lop_lightning.randomness import generator
 from lop_lightning.tasks.base import (
     Batch,
@@ -20,7 +20,6 @@ from lop_lightning.tasks.base import (
     StackedTask,
     StreamSpec,
     Task,
-    check_flag,
     in_batches,
     stack,
     stack_sets,

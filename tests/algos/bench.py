@@ -1,5 +1,6 @@
 """What the tests of the methods share: tiny learners, tiny chunks, and how to compare populations."""
 
+import math
 from functools import partial
 
 import torch
@@ -67,3 +68,9 @@ def assert_same(one, other, rtol=0.0, atol=0.0):
     assert one[1:] == other[1:]
     for a, b in zip(one[0], other[0], strict=True):
         torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
+
+
+def pattern(shape, a, b, modulus, scale, offset=0):
+    """Numbers that need no file: element k is ((a·k + b·⌊k/3⌋ + offset) mod modulus - ⌊modulus/2⌋) / scale."""
+    k = torch.arange(math.prod(shape))
+    return (((a * k + b * (k // 3) + offset) % modulus - modulus // 2) / scale).double().reshape(shape)

@@ -27,7 +27,7 @@ numbers = partial(torch.tensor, dtype=torch.float64)
 class Replay:
     """Trains on the file's data one update at a time, with the file's fresh weights and coins."""
 
-    def __init__(self, golden, name, monkeypatch, reference_compat=True):
+    def __init__(self, golden, name, monkeypatch, reference_compat="gnt"):
         self.file, self.case = golden, golden["cases"][name]
         self.maturity, self.rate = (self.case["cbp"][k] for k in ("maturity_threshold", "replacement_rate"))
         self.reborn, self.drawn, self.seen = {}, [], None
@@ -137,7 +137,7 @@ def test_every_step_of_the_authors_code(golden, monkeypatch, name):
 
 @pytest.mark.parametrize("name", [name for name in CASES if "probabilistic" not in name])
 def test_the_bias_transfer_that_the_paper_means(golden, monkeypatch, name):
-    replay = Replay(golden("continual_backprop"), name, monkeypatch, reference_compat=False)
+    replay = Replay(golden("continual_backprop"), name, monkeypatch, reference_compat="none")
     first = next(n for n, step in enumerate(replay.case["steps"]) if any(step["replaced"]))
     for number in range(first + 1):
         replay.step(number)

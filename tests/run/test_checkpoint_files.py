@@ -4,7 +4,7 @@ import pytest
 import torch
 from lab import METHODS, TINY, checkpoints, configuration, load, run
 
-from lop_lightning.callbacks import Checkpoint, ContinualLearning
+from lop_lightning.callbacks import Checkpoint, ContinualLearning, Evaluation
 from lop_lightning.experiment import prepare
 from lop_lightning.records import Record
 from lop_lightning.trainer import stream_trainer
@@ -18,7 +18,7 @@ def test_tensors_and_plain_containers_only(tmp_path, method):
     directory = run((*TINY, *METHODS[method]), tmp_path)
     saved = load(checkpoints(directory)[-1])
     assert saved["run"] == directory.identity
-    assert set(saved["learner"]) == {"seeds", "state", "updates", "host"}
+    assert set(saved["learner"]) == {"seeds", "state", "updates", "begun", "host"}
     inspect(saved)
 
 
@@ -45,7 +45,7 @@ def test_lightning_goes_on_from_it(tmp_path):
     record = Record(tmp_path / "record.csv")
     (tmp_path / "record.csv").write_bytes(directory.record.read_bytes())
     watcher = ContinualLearning(record, bins_per_task=5)
-    trainer = stream_trainer(experiment.stream, [watcher, Checkpoint()], "cpu")
+    trainer = stream_trainer(experiment.stream, [Evaluation(), watcher, Checkpoint()], "cpu")
     trainer.fit(experiment.learner, datamodule=experiment.stream, ckpt_path=middle, weights_only=True)
     assert experiment.stream.finished
     for own, saved in zip(leaves(experiment.learner.population.state), leaves(load(last)["learner"]["state"])):
@@ -56,7 +56,7 @@ def test_lightning_goes_on_from_it(tmp_path):
 def test_the_network_of_a_seed(tmp_path):
     directory = run(TINY, tmp_path)
     experiment = prepare(configuration(TINY, tmp_path))
-    trainer = stream_trainer(experiment.stream, [ContinualLearning(), Checkpoint()], "cpu")
+    trainer = stream_trainer(experiment.stream, [Evaluation(), ContinualLearning(), Checkpoint()], "cpu")
     experiment.watcher.record = Record()
     trainer.fit(
         experiment.learner, datamodule=experiment.stream, ckpt_path=checkpoints(directory)[-1], weights_only=True

@@ -21,12 +21,29 @@ TINY = {
     "gmm": {"n": 8, "passes_per_epoch": 3, "epochs_per_task": 1, "tasks": 2},
     "slowly_changing_regression": {"task_length": 8, "tasks": 2},
     "permuted_images": {"task_length": 8, "tasks": 2, "source": "digits"},
+    "continual_imagenet": {"source": "synthetic", "tasks": 2, "classes": 4, "train_images": 6, "test_images": 4,
+                           "batch_size": 4, "epochs_per_task": 2},
+    "incremental_cifar": {"source": "synthetic", "tasks": 2, "classes_per_task": 2, "train_images": 4,
+                          "validation_images": 2, "test_images": 2, "batch_size": 4, "epochs_per_task": 2,
+                          "representation_images": 6},
+}  # fmt: skip
+SMALLER = {
+    "mlp": {"hidden": [4, 3]},
+    "convnet": {"channels": [2, 3, 2], "hidden": [3]},
+    "resnet18": {"widths": [2, 3], "blocks": [1, 1]},
 }
+IMAGES = {"convnet", "resnet18"}
+"""Models that want images."""
+
+
+def chosen(group, option):
+    images = ("task=incremental_cifar", "task.source=synthetic") if group == "model" and option in IMAGES else ()
+    return (f"{group}={option}", *images)
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_it_builds(group, option, tmp_path):
-    config = configuration((f"{group}={option}",), tmp_path)
+    config = configuration(chosen(group, option), tmp_path)
     if group != "experiment":
         assert config[group].name == option
     config = OmegaConf.merge(config, {"seeds": 1, "hardware": {"threads": 1}})
@@ -41,10 +58,9 @@ def test_it_builds(group, option, tmp_path):
 
 @pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[1] not in ("gpu", "wandb")])
 def test_it_runs(group, option, tmp_path):
-    config = configuration((f"{group}={option}",), tmp_path)
+    config = configuration(chosen(group, option), tmp_path)
     changes = {"task": TINY[config.task.name], "seeds": 2, "hardware": {"compile": False, "threads": 1}}
-    if "hidden" in config.model:
-        changes["model"] = {"hidden": [4, 3]}
+    changes["model"] = SMALLER.get(config.model.name, {})
     directory = train.run(OmegaConf.merge(config, changes))
     assert directory.done
     assert {task for task, *_ in rows(directory, "online_loss", 1)} == {0, 1}
@@ -104,4 +120,5 @@ def test_a_callback_of_ones_own_is_built_too(tmp_path):
     mine = {"_target_": "lightning.pytorch.callbacks.Timer", "interval": "step"}
     experiment = prepare(OmegaConf.merge(config, {"callbacks": {"mine": mine}}))
     names = [type(callback).__name__ for callback in experiment.callbacks]
-    assert names == ["ContinualLearning", "FreshReference", "Timer", "ProgressBar", "Checkpoint"]
+    before = ["KeepNetworks", "Evaluation", "EarlyStopping", "ContinualLearning", "FreshReference"]
+    assert names == [*before, "Timer", "ProgressBar", "Checkpoint"]
