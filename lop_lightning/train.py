@@ -14,7 +14,7 @@ from rich.console import Console
 
 from lop_lightning.analysis.runs import read_run
 from lop_lightning.callbacks import Interrupted
-from lop_lightning.config import composed, config_directory, jobs, parse
+from lop_lightning.config import composed, config_directory, jobs, parse, plainly, usage
 from lop_lightning.errors import LopError
 from lop_lightning.experiment import Experiment, prepare
 from lop_lightning.records import Record, RunDirectory, begin_logging, end_logging, latest_checkpoint
@@ -28,12 +28,14 @@ _SWEEP_FLAGS = ("-m", "--multirun")
 
 def main() -> None:
     """Console entry; exits with 0 when done, 2 with one line when something must be mended."""
-    arguments = sys.argv[1:]
+    arguments = sys.argv[1:] = plainly(sys.argv[1:])
     flags = [argument for argument in arguments if argument.startswith("-")]
     settings = [argument for argument in arguments if argument not in flags]
     try:
         if not flags:
             run(composed(settings))
+        elif flags in (["--help"], ["-h"]):
+            print(usage())
         elif all(flag in _SWEEP_FLAGS for flag in flags):
             _sweep_or_launch(settings)
         else:

@@ -21,6 +21,7 @@ MAY_IMPORT = {  # the rooms of the library that each room knows, besides itself
     "metrics": set(),
     "networks": GROUND,
     "optimizers": {*GROUND, "networks"},
+    "layers": {*GROUND, "networks"},
     "tasks": {*GROUND, "networks"},
     "algos": {*GROUND, "networks", "optimizers", "tasks.base"},
     "records": {*GROUND, "__init__"},
@@ -30,7 +31,7 @@ MAY_IMPORT = {  # the rooms of the library that each room knows, besides itself
     "analysis": {*GROUND, "metrics", "records"},
     "report": {*GROUND, "metrics", "records", "analysis"},
 }
-PLAIN_TORCH = ("metrics", "networks", "optimizers")
+PLAIN_TORCH = ("metrics", "networks", "optimizers", "layers")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

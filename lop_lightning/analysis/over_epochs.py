@@ -59,7 +59,8 @@ def over_epochs(rows: pd.DataFrame, rule: str, by_updates: bool = False) -> tupl
         result[count > 0] = value[last[count > 0]]
     else:
         result = np.full(cells, -np.inf if rule == "max" else np.inf)
-        (np.maximum if rule == "max" else np.minimum).at(result, cell, value)  # both pass NaN on
+        with np.errstate(invalid="ignore"):
+            (np.maximum if rule == "max" else np.minimum).at(result, cell, value)  # both pass NaN on
         result[count == 0] = np.nan
     index, columns = pd.Index(seeds, name="seed"), pd.Index(tasks, name="task")
     shape = (len(seeds), len(tasks))

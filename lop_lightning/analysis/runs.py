@@ -1,9 +1,8 @@
-"""Runs on disk: finding them, and their series as seeds × tasks tables."""
+"""A run on disk, and its series as seeds × tasks tables."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from lop_lightning.analysis.labels import run_labels, same_task
 from lop_lightning.analysis.over_epochs import is_online, over_epochs, row_by_row, rule_of
 from lop_lightning.analysis.record import read_record
 
@@ -180,40 +178,3 @@ def read_run(directory: str | Path) -> Run:
         if not isinstance(config, dict) or "name" not in (config.get(key) or {}):
             raise ValueError(f"{directory / 'config.yaml'}: has no {key}.name, so it is no config of a run")
     return Run(directory, config, str(config["algo"]["name"]))  # type: ignore[index, call-overload, arg-type]
-
-
-def find_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """All runs at or below the paths, sorted by directory, each once, labelled by what tells them apart.
-
-    A run is a directory with ``config.yaml`` and ``record.csv``. Raises ValueError in one line naming the first path
-    that does not exist or below which there is no run.
-    """
-    directories: set[Path] = set()
-    for path in map(Path, paths):
-        if not path.exists():
-            raise ValueError(f"{path}: no such file or directory")
-        found = {record.parent for record in path.rglob("record.csv") if (record.parent / "config.yaml").is_file()}
-        if not found:
-            raise ValueError(f"{path}: no run here (a run is a directory with config.yaml and record.csv)")
-        directories |= {directory.resolve() for directory in found}
-    return relabelled([read_run(directory) for directory in sorted(directories)])
-
-
-def relabelled(runs: list[Run], any_length: bool = False) -> list[Run]:
-    """The same runs, labelled among those of the same stream (see :func:`run_labels` and :func:`group_by_task`)."""
-    labels: dict[Path, str] = {}
-    for group in group_by_task(runs, any_length):
-        labels |= zip([run.directory for run in group], run_labels([(r.config, r.directory.name) for r in group]))
-    return [run.changed(label=labels[run.directory]) for run in runs]
-
-
-def group_by_task(runs: list[Run], any_length: bool = False) -> list[list[Run]]:
-    """Runs of one stream together: those whose ``task`` configurations are equal, in the order of first appearance.
-
-    ``any_length``: streams that differ in their number of tasks alone are one; the shorter is the longer's beginning.
-    """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        task = {key: value for key, value in run.config["task"].items() if not (any_length and key == "tasks")}
-        groups.setdefault(same_task({"task": task}), []).append(run)
-    return list(groups.values())

@@ -15,7 +15,7 @@ FEWEST_VALUES = 3
 """A sweep of fewer values is no curve."""
 
 SECTIONS = ("model", "algo", "optimizer")
-"""Where a hyper-parameter is looked for; seeds, hardware and what is recorded may differ between the runs of a sweep."""
+"""Where a hyper-parameter is looked for; seeds, hardware and what is recorded may differ in a sweep."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def sweeps(runs: Sequence[Run]) -> list[Sweep]:
                 rest = repr(sorted((k, repr(v)) for k, v in one.items() if k != key))
                 groups.setdefault(rest, {}).setdefault(float(value), i)
         whole = [dict(sorted(group.items())) for group in groups.values() if len(group) >= FEWEST_VALUES]
+        whole.sort(key=lambda group: _order(settings[next(iter(group.values()))]))
         labels = _labels([settings[next(iter(group.values()))] for group in whole], key)
         for label, group in zip(labels, whole):
             members = tuple(runs[i] for i in group.values())
@@ -73,6 +74,14 @@ def final_performance(run: Run, metric: str, window: int | None = None) -> pd.Se
 
 def _settings(run: Run) -> dict[str, object]:
     return {key: value for key, value in flat(run.config).items() if key.split(".")[0] in SECTIONS}
+
+
+def _order(setting: dict[str, object]) -> list[tuple[str, float, str]]:
+    """Sorts configurations: numbers by size, all else by its text."""
+    return [
+        (key, float(value), "") if isinstance(value, int | float) else (key, float("inf"), str(value))
+        for key, value in sorted(setting.items())
+    ]
 
 
 def _labels(settings: Sequence[dict[str, object]], key: str) -> list[str]:

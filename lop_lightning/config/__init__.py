@@ -1,6 +1,7 @@
 """The configuration: what the command line may say, and the objects it stands for."""
 
 from lop_lightning.config.build import build
-from lop_lightning.config.overrides import composed, config_directory, config_groups, jobs, parse
+from lop_lightning.config.overrides import composed, config_directory, config_groups, jobs, parse, plainly
+from lop_lightning.config.usage import usage
 
-__all__ = ["build", "composed", "config_directory", "config_groups", "jobs", "parse"]
+__all__ = ["build", "composed", "config_directory", "config_groups", "jobs", "parse", "plainly", "usage"]

@@ -23,6 +23,11 @@ def config_directory() -> Path:
     return inside if (inside / "config.yaml").exists() else package.parent / "conf"
 
 
+def plainly(arguments: Sequence[str]) -> list[str]:
+    """Arguments as Hydra wants them: ``+scale=smoke``, which reads as what it is, becomes ``scale=smoke``."""
+    return [argument.removeprefix("+") if argument.startswith("+scale=") else argument for argument in arguments]
+
+
 def parse(arguments: Sequence[str]) -> list[Override]:
     """The overrides of a command line.
 
@@ -30,7 +35,7 @@ def parse(arguments: Sequence[str]) -> list[Override]:
         LopError: one cannot be read.
     """
     parser, overrides = OverridesParser.create(), []
-    for argument in arguments:
+    for argument in plainly(arguments):
         if "=" not in argument and not argument.startswith("~"):
             raise LopError(f"'{argument}' is no setting: write key=value, as seeds=10{_did_you_mean_group(argument)}")
         try:
@@ -65,18 +70,19 @@ def composed(arguments: Sequence[str]) -> DictConfig:
     Raises:
         LopError: a group, an option, a key or a value is unknown; the message names the legal ones and the nearest.
     """
+    arguments = plainly(arguments)
     overrides = parse(arguments)
     groups = config_groups()
     for override in overrides:
         _check_group(override, groups)
-    chosen = [override for override in overrides if override.key_or_group in groups]
+    chosen = [str(override.input_line) for override in overrides if override.key_or_group in groups]
+    keys = [o for o in overrides if o.key_or_group not in groups and not o.key_or_group.startswith(("hydra.", "hydra/"))]
     try:
         with initialize_config_dir(str(config_directory()), version_base="1.3"):
-            skeleton = compose("config", [str(override.input_line) for override in chosen])
-            for override in overrides:
-                if override.key_or_group not in groups and not override.key_or_group.startswith(("hydra.", "hydra/")):
-                    _check_key(override, skeleton, list(groups))
-            config = compose("config", list(arguments))
+            skeleton = compose("config", chosen) if keys else None
+            for override in keys:
+                _check_key(override, skeleton, list(groups))
+            config = compose("config", arguments)
             OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise LopError(" ".join(str(error).split())) from None
@@ -106,7 +112,7 @@ def _check_group(override: Override, groups: dict[str, list[str]]) -> None:
             )
 
 
-def _check_key(override: Override, skeleton: DictConfig, groups: list[str]) -> None:
+def _check_key(override: Override, skeleton: Any, groups: list[str]) -> None:
     if override.type in (OverrideType.ADD, OverrideType.FORCE_ADD, OverrideType.DEL):
         raise LopError(
             f"{override.key_or_group}: keys cannot be added or removed, only set; see the keys with 'lop --cfg job'"

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag, check_number
+from lop_lightning.layers.reference import replace_in_backward, running_average
 from lop_lightning.layers.units import UTILITIES, Units
+from lop_lightning.networks.activations import ACTIVATIONS
 from lop_lightning.randomness import key, uniform
 
 _SEATS = "_continual_backprop_layers"  # on a weight layer: the layers of ours whose units it enters or leaves
@@ -49,10 +51,7 @@ class ContinualBackpropLayer(nn.Module):
         seed: Fresh weights are a function of it, of how many such layers come before this one, and of the update.
         initialisation: Distribution of fresh weights; ``default`` is PyTorch's own.
         activation: The activation function's name, for the gain that ``kaiming`` and ``xavier`` have.
-        reference_compat: The rule of the authors' layer, to repeat their numbers: units are replaced within the
-            backward pass, so that the step that follows moves the new weights by the old gradients; the features are
-            the batch, or with η > 0 a signed running average of batches, all of one size, evaluation passes among them,
-            without bias correction; no bias transfer; the optimiser forgets nothing.
+        reference_compat: The authors' rule, to repeat their numbers (see :mod:`lop_lightning.layers.reference`).
 
     Raises:
         ConfigError: a setting is illegal, or the layers do not fit together.
@@ -86,6 +85,7 @@ class ContinualBackpropLayer(nn.Module):
         check_count("maturity_threshold", maturity_threshold, low=0)
         check_number("decay_rate", decay_rate, 0, 1, open_high=True)
         check_choice("utility", utility, UTILITIES)
+        check_choice("activation", activation, ACTIVATIONS)
         check_count("seed", seed, low=0)
         check_flag("reference_compat", reference_compat)
         if optimizer is not None and not isinstance(optimizer, Optimizer):
@@ -103,7 +103,7 @@ class ContinualBackpropLayer(nn.Module):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64, device=like.device))
         self._seen: list[Tensor] = []  # features of forward passes whose backward pass has come by
         self._chosen: tuple[Tensor, Tensor] | None = None  # units that are to be reborn, and their mean activations
-        self._average: Tensor | None = None
+        self.average: Tensor | None = None
         for layer in (incoming, outgoing):
             layer.__dict__.setdefault(_SEATS, []).append(self)
         incoming.register_forward_pre_hook(self._before_incoming)
@@ -116,9 +116,9 @@ class ContinualBackpropLayer(nn.Module):
         """
         features = self.units.features(x.detach())
         if self.reference_compat:
-            self._average_in(features)
+            self.average = running_average(self.average, features, self.decay_rate)
             if x.requires_grad:
-                x.register_hook(lambda _: self._replace_in_backward())
+                x.register_hook(lambda _: replace_in_backward(self))
         elif self.training and x.requires_grad:
             waiting = [features]
 
@@ -138,7 +138,7 @@ class ContinualBackpropLayer(nn.Module):
             units, means = self._chosen
             self._chosen = None
             with torch.no_grad():
-                self.units.rebirth(self.units.tensors(), units, self._fresh(len(units)), means)
+                self.units.rebirth(self.units.tensors(), units, self.fresh(len(units)), means)
                 self.units.forget(units, self.optimizer)
                 for quantity in (self.age, self.mean_activation, self.utility):
                     quantity[units] = 0
@@ -147,7 +147,7 @@ class ContinualBackpropLayer(nn.Module):
     def _measure(self) -> None:
         if not self._seen:
             return
-        features, eta = torch.cat(self._seen), self.decay_rate
+        features, eta = self.units.joined(self._seen).to(self.utility.dtype), self.decay_rate
         self._seen.clear()
         self.updates += 1
         self.age += 1
@@ -157,7 +157,7 @@ class ContinualBackpropLayer(nn.Module):
         size, deviation = features.abs().mean(0), (features - mean[:, None]).abs().mean(0)
         self.utility.mul_(eta).add_((1 - eta) * UTILITIES[self.kind](self.units, size, deviation))
         eligible = self.age > self.maturity_threshold
-        count = self._spend(eligible)
+        count = self.spend(eligible)
         if count:
             worth = self.utility / correction
             if self.kind == "random":
@@ -165,7 +165,7 @@ class ContinualBackpropLayer(nn.Module):
             units = worth.masked_fill(~eligible, float("inf")).sort(stable=True).indices[:count]
             self._chosen = units, mean[units]
 
-    def _spend(self, eligible: Tensor) -> int:
+    def spend(self, eligible: Tensor) -> int:
         """Adds ρ · (eligible units) to the budget, in exact arithmetic, and takes the whole units out of it."""
         number = eligible.sum()
         self.budget += self.rate.numerator * number
@@ -173,7 +173,7 @@ class ContinualBackpropLayer(nn.Module):
         self.budget -= count * self.rate.denominator
         return int(torch.minimum(count, number))
 
-    def _fresh(self, count: int) -> Tensor:
+    def fresh(self, count: int) -> Tensor:
         """New incoming weights ``[count, ...]``."""
         weight = self.units.tensors()["incoming.weight"]
         distribution = self.units.view.fan_in[0].draw
@@ -198,35 +198,9 @@ class ContinualBackpropLayer(nn.Module):
         return self.units.modules[role].__dict__[_SEATS]
 
     def _before_incoming(self, module: nn.Module, inputs: object) -> None:
-        if self.training and not self.reference_compat:
+        recomputing = torch._C._current_graph_task_id() >= 0  # activation checkpointing, within a backward pass
+        if self.training and not self.reference_compat and not recomputing:
             self.flush()
-
-    # ---- the authors' rule
-
-    def _average_in(self, features: Tensor) -> None:
-        if self._average is None or not self.decay_rate:
-            self._average = (1 - self.decay_rate) * features
-        elif self._average.shape != features.shape:
-            raise ConfigError("input", list(features.shape), f"batches like the first, {list(self._average.shape)}")
-        else:
-            self._average = self.decay_rate * self._average + (1 - self.decay_rate) * features
-
-    @torch.no_grad()
-    def _replace_in_backward(self) -> None:
-        assert self._average is not None
-        self.updates += 1
-        self.age += 1
-        eligible = self.age > self.maturity_threshold
-        count = self._spend(eligible)
-        if not count:
-            return
-        self.utility.copy_(self.units.contribution(self._average.abs().mean(0)))
-        candidates = eligible.nonzero().flatten()
-        units = candidates[torch.topk(-self.utility[candidates], count).indices]  # theirs, ties included
-        # Through .data, as theirs: the backward pass goes on with the new weights where it has not yet been.
-        written = {name: tensor.data for name, tensor in self.units.tensors().items()}
-        self.units.rebirth(written, units, self._fresh(count), None)
-        self.age[units] = 0
 
     # ---- copies and checkpoints
 

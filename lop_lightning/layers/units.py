@@ -80,7 +80,7 @@ class Units:
         """Activations as ``[N, width, positions]``; vectors have one position.
 
         Args:
-            x: ``[..., width]`` after a linear layer; after a convolution a map ``[N, width, ...]``, or the flattened map.
+            x: ``[..., width]`` after a linear layer; after a convolution a map ``[N, width, ...]``, flattened or not.
 
         Raises:
             ConfigError: it has another shape, or a map has other positions than the outgoing layer reads.
@@ -96,6 +96,12 @@ class Units:
         detail = f", each with the {self.inner} positions that the outgoing layer reads" if self.inner > 1 else ""
         raise ConfigError("input", list(x.shape), f"a batch of activations of {self.width} units{detail}")
 
+    def joined(self, features: list[Tensor]) -> Tensor:
+        """The features of several passes as those of one; where positions are alike, maps may differ in size."""
+        if self.inner == 1 and len(features) > 1:
+            features = [seen.transpose(1, 2).reshape(-1, self.width, 1) for seen in features]
+        return torch.cat(features)
+
     def incoming_magnitude(self) -> Tensor:
         """Mean |w_in| ``[width]``."""
         return self.view.fan_in[0].units.magnitude(self.tensors()["incoming.weight"])
@@ -105,7 +111,7 @@ class Units:
         return self.view.fan_out[0].units.magnitude(self.tensors()["outgoing.weight"])
 
     def contribution(self, size: Tensor) -> Tensor:
-        """Mean ``[width]`` over the outgoing weights of |w_out| · size, the size ``[width, positions]`` it multiplies."""
+        """Mean ``[width]`` over the outgoing weights of |w_out| times the ``size [width, positions]`` it multiplies."""
         if self.inner == 1:
             return self.outgoing_magnitude() * size.mean(1)
         columns = self.tensors()["outgoing.weight"].abs().mean(0).unflatten(0, (self.width, self.inner))
@@ -132,8 +138,8 @@ class Units:
     def forget(self, units: Tensor, optimizer: Optimizer | None) -> None:
         """Clears what the gradients and the optimiser hold of the units' weights: all but the step counts."""
         tensors = self.tensors()
-        places = [entry.units for entry in (*self.view.fan_in, *self.view.fan_out)]
-        for place in [*places, *self.view.bias, *(place for place, _ in self.view.norm)]:
+        places = [self.view.fan_in[0].units, self.view.fan_out[0].units, *self.view.bias]
+        for place in [*places, *(place for place, _ in self.view.norm)]:
             parameter = tensors[place.parameter]
             memory = {} if optimizer is None else optimizer.state.get(parameter, {})
             for held in (parameter.grad, *memory.values()):
@@ -163,7 +169,7 @@ UTILITIES: dict[str, Callable[[Units, Tensor, Tensor], Tensor]] = {
     "feature_by_input": lambda units, size, deviation: deviation.mean(1) / units.incoming_magnitude(),
     "random": lambda units, size, deviation: torch.zeros_like(size[:, 0]),
 }
-"""The utilities of :mod:`lop_lightning.algos.utility`, from the batch means of |h| and |h - f̂|, ``[width, positions]``."""
+"""The utilities of :mod:`lop_lightning.algos.utility`, from batch means of |h| and |h - f̂|, ``[width, positions]``."""
 
 
 def _check_weight_layer(role: str, layer: nn.Module) -> None:

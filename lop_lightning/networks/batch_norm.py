@@ -50,8 +50,8 @@ class BatchNorm(nn.Module):
         y, mean, inverse_deviation = torch.native_batch_norm(
             x, self.weight, self.bias, None, None, True, self.momentum, self.eps
         )
-        variance = (inverse_deviation.detach() ** -2 - self.eps).clamp_min(0) * (count / (count - 1))
+        variance = (inverse_deviation**-2 - self.eps).clamp_min(0) * (count / (count - 1))
         return y, {
-            "running_mean": torch.lerp(self.running_mean, mean.detach(), self.momentum),
+            "running_mean": torch.lerp(self.running_mean, mean, self.momentum),
             "running_var": torch.lerp(self.running_var, variance, self.momentum),
         }

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import track
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,8 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def tracked(items: Iterable[Item], what: str, console: Console, total: int | None = None) -> Iterable[Item]:
+    """The items, with a progress bar where somebody is watching."""
+    return track(items, what, total, console=console, transient=True, disable=not console.is_interactive)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lop_lightning.errors import LopError
 from lop_lightning.tasks.imagenet32 import IMAGE
 
 EXPECTED = {"mean": (0.0, 0.01), "standard deviation": (0.26, 0.02), "largest size": (0.63, 0.07)}
@@ -34,17 +33,13 @@ class ClassWriter:
         self.written = [0] * classes
         self.sum, self.squares, self.largest = 0.0, 0.0, 0.0
 
-    def lacks(self, c: int) -> int:
-        """Images that class ``c`` still lacks."""
-        return self.images - self.written[c]
-
     @property
     def complete(self) -> bool:
         """Whether every class has all its images."""
         return min(self.written) == self.images
 
     def append(self, c: int, rows: np.ndarray) -> None:
-        """Adds ``rows [k, 3, 32, 32]`` to class ``c``, which lacks as many at least."""
+        """Adds ``rows [k, 3, 32, 32]`` to class ``c``, which lacks at least so many."""
         rows = np.ascontiguousarray(rows, "<f4")
         with (self.folder / f"{c}.npy").open("ab") as file:
             if self.written[c] == 0:
@@ -55,12 +50,6 @@ class ClassWriter:
         self.sum += float(rows.sum(dtype=np.float64))
         self.squares += float(np.square(rows, dtype=np.float64).sum())
         self.largest = max(self.largest, float(np.abs(rows).max()))
-
-    def check(self, names: str = "class {}") -> None:
-        """Raises LopError for the first class that is not complete; ``names`` is how the user knows class c."""
-        for c, count in enumerate(self.written):
-            if count < self.images:
-                raise LopError(f"{names.format(c)} has {count} images: expected {self.images} (--images-per-class)")
 
     def lines(self) -> Iterator[str]:
         """What was written, and how it compares with ImageNet."""

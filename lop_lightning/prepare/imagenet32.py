@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from rich.progress import track
 
 from lop_lightning.errors import LopError
-from lop_lightning.prepare.base import Preparation, count
+from lop_lightning.prepare.base import Preparation, count, tracked
 from lop_lightning.prepare.class_files import ClassWriter, size_of
 from lop_lightning.prepare.folder import new_folder
 from lop_lightning.tasks.imagenet32 import IMAGE, synthetic_images
@@ -55,7 +54,7 @@ def prepare(arguments: argparse.Namespace, console: Console) -> Iterable[str]:
         elif arguments.images:
             from_images(folders, writer, console)
         else:
-            for c in track(range(classes), "writing classes", console=console, transient=True):
+            for c in tracked(range(classes), "writing classes", console):
                 writer.append(c, synthetic_images(c, images))
     return [*writer.lines(), f"written to {arguments.out}"]
 
@@ -68,27 +67,35 @@ def from_batches(folder: Path, writer: ClassWriter, console: Console) -> None:
     files = [folder / f"train_data_batch_{number}" for number in range(1, BATCHES + 1)]
     missing = next((file for file in files if not file.is_file()), None)
     if missing is not None:
-        raise LopError(f"there is no {missing}: expected train_data_batch_1 to train_data_batch_{BATCHES} of Imagenet32")
+        raise LopError(
+            f"there is no {missing}: expected train_data_batch_1 to train_data_batch_{BATCHES} of Imagenet32"
+        )
     steps = len(files) * len(writer.written)
-    for _ in track(_batch_steps(files, writer), "writing classes", steps, console=console, transient=True):
+    for _ in tracked(_steps(files, writer), "writing classes", console, steps):
         pass
-    writer.check(f"label {{}} + 1 of {folder}")
+    short = next((c for c, written in enumerate(writer.written) if written < writer.images), None)
+    if short is not None:
+        found = f"label {short + 1} occurs {writer.written[short]} times in {folder}"
+        raise LopError(f"{found}: expected {writer.images} images of it (--images-per-class)")
 
 
-def _batch_steps(files: list[Path], writer: ClassWriter) -> Iterator[None]:
+def _steps(files: list[Path], writer: ClassWriter) -> Iterator[None]:
     """One step a class and file."""
     for file in files:
-        if writer.complete:
-            return
-        pixels, labels, mean = read_batch(file)
-        order = np.argsort(labels, kind="stable")
-        classes = np.arange(1, len(writer.written) + 1)
-        begins, ends = (np.searchsorted(labels[order], classes, side) for side in ("left", "right"))
-        for c, (begin, end) in enumerate(zip(begins, ends)):
-            rows = pixels[order[begin : min(end, begin + writer.lacks(c))]]
-            if len(rows):
-                writer.append(c, ((rows - mean) / 255).reshape(-1, *IMAGE))
-            yield
+        if not writer.complete:
+            yield from _write_batch(file, writer)
+
+
+def _write_batch(file: Path, writer: ClassWriter) -> Iterator[None]:
+    pixels, labels, mean = read_batch(file)
+    order = np.argsort(labels, kind="stable")
+    classes = np.arange(1, len(writer.written) + 1)
+    begins, ends = (np.searchsorted(labels[order], classes, side) for side in ("left", "right"))
+    for c, (begin, end) in enumerate(zip(begins, ends)):
+        rows = pixels[order[begin : min(end, begin + writer.images - writer.written[c])]]
+        if len(rows):
+            writer.append(c, ((rows - mean) / 255).reshape(-1, *IMAGE))
+        yield
 
 
 def read_batch(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -147,12 +154,12 @@ def from_images(folders: list[list[Path]], writer: ClassWriter, console: Console
     """Fills the writer: reads and shrinks all images, then takes the mean of all of them from each."""
     total = np.zeros(PIXELS, np.int64)
     with ThreadPoolExecutor() as pool:  # pillow decodes without holding Python's lock
-        for c, files in enumerate(track(folders, "reading images", console=console, transient=True)):
+        for c, files in enumerate(tracked(folders, "reading images", console)):
             pixels = np.stack(list(pool.map(read_image, files)))
             total += pixels.sum(axis=0, dtype=np.int64)
             pixels.tofile(_between(writer, c))
     mean = total / sum(len(files) for files in folders)
-    for c in track(range(len(folders)), "writing classes", console=console, transient=True):
+    for c in tracked(range(len(folders)), "writing classes", console):
         pixels = np.fromfile(_between(writer, c), np.uint8).reshape(-1, PIXELS)
         writer.append(c, ((pixels - mean) / 255).reshape(-1, *IMAGE))
         _between(writer, c).unlink()
@@ -171,8 +178,9 @@ def read_image(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
             small: Any = image.convert("RGB").resize(IMAGE[1:], Image.Resampling.BOX)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise LopError(f"{file} is damaged or no image: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # damaged bytes can raise anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise LopError(f"{file} is damaged or no image: {reason}") from error
     return np.asarray(small, np.uint8).transpose(2, 0, 1).reshape(-1)
 
 

@@ -30,7 +30,9 @@ class OneLineParser(argparse.ArgumentParser):
 
 def parser() -> OneLineParser:
     """The command line: the name of a data set, then its own options."""
-    result = OneLineParser(prog=PROGRAM, description="Makes the files that a stream reads from those that are published.")
+    result = OneLineParser(
+        prog=PROGRAM, description="Makes the files that a stream reads from those that are published."
+    )
     names = result.add_subparsers(dest="data_set", metavar="DATA_SET", required=True, help="what to prepare:")
     for name, preparation in DATA_SETS.items():
         own = names.add_parser(name, help=preparation.summary, description=preparation.summary)
@@ -48,8 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for line in DATA_SETS[arguments.data_set].prepare(arguments, Console(stderr=True)):
             print(line)
-    except (LopError, OSError) as error:  # OSError: a disk that is full, a folder that cannot be written to
+    except LopError as error:
         command.error(str(error))
+    except OSError as error:  # a disk that is full, a folder that cannot be written to
+        where = error.filename or getattr(arguments, "out", "")
+        command.error(f"{where}: {error.strerror or error}")
     except KeyboardInterrupt:
         print(f"{PROGRAM}: SIGINT: stopped; nothing was made", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -77,6 +77,9 @@ def check(runs: Sequence[Run], groups: Sequence[Sequence[Run]], arguments: argpa
         tasks = int(run.record["task"].max()) + 1
         if arguments.bin > tasks:
             raise ValueError(f"argument --bin: {arguments.bin} tasks are more than the {tasks} of {run.directory}")
+    if arguments.figures is not None and (arguments.x != "task" or arguments.over_epochs is not None):
+        option = "over-epochs" if arguments.x == "task" else "x"
+        raise ValueError(f"argument --{option}: not with --figures, a paper's figures have their own")
     for option in ("horizontal", "relative_to"):
         if getattr(arguments, option) is not None:
             _check_named(groups, getattr(arguments, option), option)

@@ -96,7 +96,7 @@ def caption(bands: Sequence[Band]) -> str:
     parts = [f"line: {' or '.join(means)} over seeds ({seeds})"]
     if most > 1:
         kinds = " or ".join(sorted({b.kind for b in bands if (b.n > 1).any()}))
-        parts.append(f"band: {100 * bands[0].level:g} % {kinds} interval, pointwise")
+        parts.append(f"band: {100 * bands[0].level:g}\u00a0% {kinds} interval, pointwise")
     else:
         parts.append("one seed: no interval")
     bins = sorted({(b.bin_width, b.bins_of) for b in bands if b.bin_width > 1})

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from lop_lightning.analysis.curves import named_run
 from lop_lightning.analysis.loss_of_plasticity import headline_metric
 from lop_lightning.analysis.runs import Run
 from lop_lightning.report.choice import Choice
@@ -19,6 +20,7 @@ from lop_lightning.report.figures import Plot, save
 from lop_lightning.report.output import OutputFolder
 from lop_lightning.report.page import Section, page
 from lop_lightning.report.paper import paper_plots
+from lop_lightning.report.paper_figures import reference_of
 from lop_lightning.report.progress import tracked
 from lop_lightning.report.run_figures import figures_of, save_reference_csv
 from lop_lightning.report.table import contrast_rows, summary_rows, summary_table, write_csv
@@ -41,21 +43,26 @@ class Drawing:
         return f"{self.run.label if self.run else 'comparison'}: {self.name}"
 
 
-def build(streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, errors: Console) -> list[Table]:
+def plan(streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, errors: Console) -> list[Drawing]:
+    """The figures of runs grouped by stream (title -> runs): every run's own and the comparisons.
+
+    With ``choice.figures``, that paper's are all there are. Raises ValueError when ``choice`` cannot be made with these
+    runs. Nothing is written.
+    """
+    draw = _paper if choice.figures else _drawings
+    return [drawing for title in streams for drawing in draw(title, streams, out, choice, errors)]
+
+
+def build(
+    streams: Mapping[str, Sequence[Run]], drawings: Sequence[Drawing], out: Path, choice: Choice, errors: Console
+) -> list[Table]:
     """Write the report of runs grouped by stream (title -> runs) and return its tables for the terminal.
 
     Into ``<run>/figures``: that run's figures. Into ``out``: ``summary.csv``, ``contrasts.csv`` where there is
     something to compare, the comparisons' figures with their numbers (in a folder a stream when there are several),
-    ``report.html``. With ``choice.figures``, that paper's figures are all that is drawn. Raises FileExistsError when a
-    file is in the way that no report made, ValueError when ``choice`` cannot be made with these runs, before anything
-    is written.
+    ``report.html``. Raises FileExistsError when a file is in the way that no report made.
     """
     folder, runs = OutputFolder(out), [run for group in streams.values() for run in group]
-    drawings = [
-        drawing
-        for title, group in streams.items()
-        for drawing in (_paper if choice.figures else _drawings)(title, group, streams, out, choice, errors)
-    ]
     drawn = [
         (drawing, save(drawing.make(), drawing.folder, drawing.name)[1]) for drawing in tracked(drawings, str, errors)
     ]
@@ -74,9 +81,10 @@ def build(streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, error
 
 
 def _drawings(
-    title: str, runs: Sequence[Run], streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, errors: Console
+    title: str, streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, errors: Console
 ) -> list[Drawing]:
-    result = []
+    result: list[Drawing] = []
+    runs = streams[title]
     for run in runs:
         own = OutputFolder(run.directory / "figures")
         result += [Drawing(title, run, own, name, make) for name, make in figures_of(run, choice)]
@@ -87,9 +95,9 @@ def _drawings(
 
 
 def _paper(
-    title: str, runs: Sequence[Run], streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, errors: Console
+    title: str, streams: Mapping[str, Sequence[Run]], out: Path, choice: Choice, errors: Console
 ) -> list[Drawing]:
-    plots, missing = paper_plots(runs, choice)
+    plots, missing = paper_plots(streams[title], choice)
     for line in missing:
         errors.print(f"lop-report: left out {line}", soft_wrap=True, highlight=False)
     place = _place(title, streams, out / str(choice.figures))
@@ -106,7 +114,9 @@ def _section(
     summary = [row for run in runs for row in summary_rows(run, choice.metrics, choice.level, choice.window)]
     headline = headline_metric(runs)
     compared = headline is not None and (choice.metrics is None or headline in choice.metrics)
-    contrasts = contrast_rows(runs, headline, choice.level, choice.window) if headline and compared else []
+    name = choice.relative_to or (reference_of(choice.figures, runs[0].task) if choice.figures else None)
+    reference = named_run(runs, name) if name else None
+    contrasts = contrast_rows(runs, headline, choice.level, choice.window, reference) if headline and compared else []
     own: dict[str, list[Path]] = {run.label: [] for run in runs} if on_page <= MOST_RUNS_ON_A_PAGE else {}
     for drawing, path in drawn:
         if drawing.stream == title and drawing.run is not None and drawing.run.label in own:

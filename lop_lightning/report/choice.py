@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from lop_lightning.analysis.curves import Axis
+from lop_lightning.analysis.over_epochs import is_online, rule_of
+from lop_lightning.analysis.runs import Run
 from lop_lightning.report.bands import Band, band
 
 
@@ -34,6 +37,15 @@ class Choice:
     def band(self, table: pd.DataFrame, log: bool = False) -> Band:
         """The line and band of a table on the axis."""
         return band(table, self.level, log, self.axis.bin)
+
+    def note(self, runs: Sequence[Run], metric: str, over: str | None = None) -> str:
+        """For the small print: what stands for a task of which the metric has several rows; empty where none has."""
+        asked = over or runs[0].over_epochs
+        if is_online(metric) or (self.axis == Axis("update") and asked is None):
+            return ""
+        several = any(int(run.rows_per_task(metric).to_numpy().max()) > 1 for run in runs if metric in run.metrics())
+        words = {"last": "last", "max": "largest", "min": "smallest", "mean": "mean"}
+        return f" · each task: the {words[rule_of(metric, asked)]} of its epochs" if several else ""
 
 
 ALL = Choice()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lop_lightning.analysis.runs import Run
 from lop_lightning.report.bands import band
 from lop_lightning.report.choice import ALL, Choice
@@ -22,7 +24,7 @@ def class_plot(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Plot:
     for run in runs:
         if metric in run.class_metrics():
             table = run.by_class(metric)
-            table = table.set_axis(table.columns + 1, axis=1).rename_axis(columns=COUNTED)
+            table = table.set_axis(np.asarray(table.columns) + 1, axis=1).rename_axis(columns=COUNTED)
             drawn = band(table, choice.level, bin_width=1)
             lines.append(Line(run.label, drawn, colours[run.label], styles[run.label]))
     panel = Panel(title(metric), axis_label(metric), lines, fraction=is_fraction(metric))

@@ -64,7 +64,7 @@ def comparison_figures(runs: Sequence[Run], choice: Choice = ALL) -> Iterator[tu
 def network_plot(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Plot:
     """A whole-network metric against the task, a line for each run that recorded it."""
     tables = {run.label: curve(run, metric, axis=choice.axis) for run in runs if metric in run.metrics()}
-    return Plot(panel_of(runs, tables, metric, title(metric), choice), runs[0].task)
+    return Plot(panel_of(runs, tables, metric, title(metric), choice), f"{runs[0].task}{choice.note(runs, metric)}")
 
 
 def layer_mean_plot(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Plot:
@@ -89,7 +89,7 @@ def relative_plot(runs: Sequence[Run], metric: str, reference: str, choice: Choi
     better = "above" if higher_is_better(metric) else "below"
     heading = f"{title(metric)}, relative to {of.label}"
     panel = Panel(heading, f"difference ({better} 0: better)", lines, zero=True)
-    return Plot(panel, f"{of.task} · minus {of.label}, paired by seed and task")
+    return Plot(panel, f"{of.task}{choice.note(runs, metric)} · minus {of.label}, paired by seed and task")
 
 
 def loss_figure(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Figure:
@@ -132,8 +132,8 @@ def _loss_caption(results: Sequence[EarlyLate], level: float) -> str:
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
     width = " or ".join(map(str, windows))
     return (
-        f"dot: mean over seeds (n = {n}), faint: each seed · bar: {100 * level:g} % {kinds} interval, paired by seed · "
-        f"first and last {width} tasks"
+        f"dot: mean over seeds (n = {n}), faint: each seed · "
+        f"bar: {100 * level:g}\u00a0% {kinds} interval, paired by seed · first and last {width} tasks"
     )
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from lop_lightning.analysis.curves import AXES, Axis
+from lop_lightning.analysis.find import find_runs, group_by_task, relabelled
 from lop_lightning.analysis.labels import stream_titles
 from lop_lightning.analysis.over_epochs import RULES
-from lop_lightning.analysis.runs import Run, find_runs, group_by_task, relabelled
+from lop_lightning.analysis.runs import Run
 from lop_lightning.report.arguments import OneLineParser, check, count, level, names, one_of
 from lop_lightning.report.paper_figures import PAPERS
 from lop_lightning.report.progress import tracked
@@ -48,14 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = command.parse_args(argv)
     console, errors = Console(), Console(stderr=True)
     try:
-        runs = _with_rows([run.changed(over_epochs=arguments.over_epochs) for run in find_runs(arguments.runs)], errors)
-        runs = relabelled(runs, any_length=True) if arguments.figures else runs
-        groups = group_by_task(runs, any_length=bool(arguments.figures))
+        any_length = arguments.figures is not None  # a paper's methods may have been run on streams of several lengths
+        runs = [run.changed(over_epochs=arguments.over_epochs) for run in find_runs(arguments.runs, any_length)]
+        runs = _with_rows(runs, errors, any_length)
+        groups = group_by_task(runs, any_length)
         check(runs, groups, arguments)
     except ValueError as error:
         command.error(str(error))
 
-    from lop_lightning.report.build import build  # matplotlib: only once there is something to draw
+    from lop_lightning.report.build import build, plan  # matplotlib: only once there is something to draw
     from lop_lightning.report.choice import Choice
 
     out = arguments.out or _common_parent(runs) / "report"
@@ -64,9 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.metrics, arguments.level, arguments.window, Axis(arguments.x, arguments.bin), arguments.horizontal,
         arguments.relative_to, arguments.figures,
     )  # fmt: skip
+    streams = dict(zip(titles, groups))
     try:
-        tables = build(dict(zip(titles, groups)), out, choice, errors)
-    except (OSError, ValueError) as error:  # a file in the way, a folder that cannot be written; runs that do not pair
+        drawings = plan(streams, out, choice, errors)
+    except ValueError as error:
+        command.error(str(error))
+    try:
+        tables = build(streams, drawings, out, choice, errors)
+    except OSError as error:  # a file in the way, a folder that cannot be written
         command.error(str(error))
     for table in tables:
         console.print(table)
@@ -74,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _with_rows(runs: list[Run], errors: Console) -> list[Run]:
+def _with_rows(runs: list[Run], errors: Console, any_length: bool) -> list[Run]:
     """The runs that have recorded something; the others are named and left out."""
     full = []
     for run in tracked(runs, lambda run: f"reading {run.directory}", errors):
@@ -86,7 +93,7 @@ def _with_rows(runs: list[Run], errors: Console) -> list[Run]:
             )
     if not full:
         raise ValueError(f"{runs[0].directory}: has recorded nothing yet")
-    return full if len(full) == len(runs) else relabelled(full)
+    return full if len(full) == len(runs) else relabelled(full, any_length)
 
 
 def _common_parent(runs: list[Run]) -> Path:

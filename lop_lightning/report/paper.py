@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from lop_lightning.analysis.curves import (
@@ -88,8 +89,10 @@ def paper_plot(runs: Sequence[Run], figure: PaperFigure, choice: Choice = ALL) -
     label = figure.axis_label if figure.unit != "% of width" or whole else "directions"
     heading = figure.title if against is None else f"{figure.title}, minus {against.label}"
     panel = Panel(heading, label, lines, levels=levels, zero=against is not None, limits=figure.limits)
-    paired = "" if against is None else ", paired by seed and task"
-    return Plot(panel, f"{runs[0].task}{paired}")
+    paired = "" if against is None else f" · minus {against.label}, paired by seed and task"
+    metric = _metric(runs[0], figure) or ""
+    epochs = "" if figure.layers else choice.note(runs, metric, figure.over)
+    return Plot(panel, f"{runs[0].task}{epochs}{paired}")
 
 
 def _metric(run: Run, figure: PaperFigure) -> str | None:
@@ -128,4 +131,4 @@ def _classes(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     step = next((n for key, n in run.config["task"].items() if str(key).startswith("classes_per_")), None)
     if not isinstance(step, int):
         return table
-    return table.set_axis(step * (table.columns + 1), axis=1).rename_axis(columns="number of classes")
+    return table.set_axis(step * (np.asarray(table.columns) + 1), axis=1).rename_axis(columns="number of classes")

@@ -115,3 +115,8 @@ PAPERS: dict[str, dict[str, tuple[PaperFigure, ...]]] = {
     },
 }
 """Paper -> name of the task -> its figures."""
+
+
+def reference_of(paper: str, task: str) -> str | None:
+    """The method that a paper compares the others with on a task, if it has one."""
+    return next((figure.against for figure in PAPERS[paper].get(task, ()) if figure.against), None)

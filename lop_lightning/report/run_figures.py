@@ -57,7 +57,7 @@ def save_run_figures(run: Run, choice: Choice = ALL) -> list[Path]:
 
 def network_figure(run: Run, metric: str, choice: Choice = ALL) -> Figure:
     """The figure of a whole-network metric."""
-    return panel_figure(network_panel(run, metric, choice), _source(run))
+    return panel_figure(network_panel(run, metric, choice), f"{_source(run)}{choice.note([run], metric)}")
 
 
 def layer_figure(run: Run, metric: str, choice: Choice = ALL) -> Figure:

@@ -58,17 +58,19 @@ def summary_rows(
 
 
 def contrast_rows(
-    runs: Sequence[Run], metric: str, level: float = 0.95, window: int | None = None
+    runs: Sequence[Run], metric: str, level: float = 0.95, window: int | None = None, reference: Run | None = None
 ) -> list[dict[str, Any]]:
     """How much less plasticity each run lost than the reference run, paired by the seeds that both ran.
 
-    The reference is the first run of plain backpropagation (``bp``), else the first. ``difference`` is the loss of
+    ``reference`` is by default the first run of plain backpropagation (``bp``), not of a linear network, else the
+    first run. ``difference`` is the loss of
     plasticity minus the reference's: negative when the method lost less. Runs that share no seed with it give no row.
     """
     runs = [run for run in runs if has_two_ends(run, metric)]
     if len(runs) < 2:
         return []
-    reference = next((run for run in runs if run.algo == "bp"), runs[0])
+    if reference not in runs:
+        reference = next((run for run in runs if run.algo == "bp" and run.model != "linear"), runs[0])
     base = early_late(reference, metric, window, level)
     rows = []
     for run in runs:

@@ -71,7 +71,7 @@ def arrays(entry: object, source: Path, folder: Path) -> tuple[np.ndarray, np.nd
     if labels.min(initial=0) < 0 or labels.max(initial=0) >= CLASSES:
         reason = f"'fine_labels' goes from {labels.min()} to {labels.max()}, expected 0 to {CLASSES - 1}"
         raise damaged(source, reason, folder)
-    return pixels, labels
+    return pixels, labels.astype(np.int64)
 
 
 def checksums() -> dict[str, str]:
@@ -94,7 +94,7 @@ def read(folder: Path, part: str) -> tuple[Path, bytes]:
             raise damaged(source, f"the md5 of its {len(content)} bytes is {found}, expected {expected}", folder)
         if source == path:
             return path, content
-        with tarfile.open(fileobj=io.BytesIO(content)) as members:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as members:
             member = members.extractfile(f"{FOLDER}/{part}")
             return archive, member.read() if member else b""
     except (OSError, EOFError, KeyError, zlib.error, tarfile.TarError) as error:

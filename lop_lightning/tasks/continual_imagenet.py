@@ -17,7 +17,7 @@ CLASS_ORDERS = ("permutations", "tile")
 
 
 class ContinualImageNet(TaskStream):
-    """Binary classification of 32 x 32 colour images; task t has the classes at places 2t and 2t + 1 of the seed's order.
+    """Two classes of 32 x 32 colour images a task; task t has those at places 2t and 2t + 1 of the seed's order.
 
     Inputs ``[n, 3, 32, 32]``, float32 of about zero mean; targets ``[n]``, int64, 0 or 1 by place; cross-entropy on two
     outputs. Training examples are of the two classes in turn. The held-out set is ``test``. Nothing is augmented.

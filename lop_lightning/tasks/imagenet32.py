@@ -1,4 +1,4 @@
-"""Classes of small colour images: the files that ``lop-prepare imagenet32`` makes, and a stand-in without a download."""
+"""Classes of small colour images: the files of ``lop-prepare imagenet32``, and a stand-in that needs no download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lop_lightning.randomness import generator
 
 IMAGE = (3, 32, 32)
 LARGEST = 16.0  # of any zero-mean image, also one that was divided by its standard deviation; pixels go up to 255
-NOISE, GRATING, MEAN, BOUND = 0.26, 0.1, 0.009, 0.63
+NOISE, GRATING, MEAN, BOUND = 0.26, 0.1, 0.01, 0.63
 HELP = "lop-prepare imagenet32 makes such files, and task.source=synthetic needs none"
 
 
@@ -27,7 +27,7 @@ class Classes(Protocol):
 
 
 class ClassFiles:
-    """Class c is the array ``<folder>/<c>.npy``, ``[n, 3, 32, 32]``, floats of zero mean; only what is asked for is read.
+    """Class c is ``<folder>/<c>.npy``, ``[n, 3, 32, 32]``, floats of zero mean; only what is asked for is read.
 
     Args:
         folder: Folder of the files.
@@ -43,9 +43,10 @@ class ClassFiles:
         self.folder, self.images = Path(folder).expanduser().absolute(), images
         there = {path.stem for path in self.folder.glob("*.npy")}
         missing = next((c for c in range(classes) if str(c) not in there), None)
-        if missing == 0:
+        later = any(name.isdecimal() and int(name) > (missing or 0) for name in there)
+        if missing == 0 and not later:
             raise LopError(f"there is no {self.path(0)}: expected 0.npy to {classes - 1}.npy; {HELP}")
-        if missing is not None and not any(name.isdecimal() and int(name) > missing for name in there):
+        if missing and not later:
             expected = f"at most {missing}, since {self.folder} has 0.npy to {missing - 1}.npy"
             raise ConfigError("task.classes", classes, expected)
         for c in range(classes):
@@ -56,7 +57,7 @@ class ClassFiles:
         return self.folder / f"{c}.npy"
 
     def read(self, c: int, begin: int, end: int) -> np.ndarray:
-        """See :class:`Classes`; raises LopError for numbers that are not finite, or too large to be zero-mean images."""
+        """See :class:`Classes`; raises LopError for numbers that are not finite or too large for zero-mean images."""
         rows = self._open(c)[begin:end].astype(np.float32)
         largest = float(max(rows.max(), -rows.min()))
         if not math.isfinite(largest):
@@ -81,7 +82,9 @@ class ClassFiles:
 
     def _wrong(self, c: int, what: str) -> LopError:
         shape = f"[{self.images} or more, 3, 32, 32]"
-        return LopError(f"{self.path(c)} {what}: expected floats of zero mean, about ±{BOUND}, of shape {shape}; {HELP}")
+        return LopError(
+            f"{self.path(c)} {what}: expected floats of zero mean, about ±{BOUND}, of shape {shape}; {HELP}"
+        )
 
 
 class SyntheticClasses:
@@ -107,8 +110,8 @@ SOURCES: dict[str, type[ClassFiles] | type[SyntheticClasses]] = {"files": ClassF
 def synthetic_images(c: int, count: int) -> np.ndarray:
     """The first ``count`` images of class ``c``, ``[count, 3, 32, 32]``, float32, a function of ``c`` alone.
 
-    x = clip(0.26 ε + 0.1 cos(2π r·k + φ) v + 0.009 m, ±0.63) with white noise ε ~ N(0, 1) and a phase φ ~ U(0, 2π) an
-    image. The class has its wave vector k (a period of 5 to 12 pixels), its colour v (|v|² = 3) and its smooth pattern
+    x = clip(0.26 ε + 0.1 cos(2π r·k + φ) v + 0.01 m, ±0.63) with white noise ε ~ N(0, 1) and a phase φ ~ U(0, 2π) an
+    image. The class has its wave vector k (a period of 4 to 8 pixels), its colour v (|v|² = 3) and its smooth pattern
     m of standard deviation 1. A linear network sees m alone and is right on 75 to 85 % of two classes; convolutions see
     the waves too.
     """
@@ -116,7 +119,7 @@ def synthetic_images(c: int, count: int) -> np.ndarray:
     coarse = torch.from_numpy(rng.standard_normal((1, 3, 6, 6)))
     mean = F.interpolate(coarse, size=IMAGE[1:], mode="bicubic", align_corners=False)[0].numpy()
     colour = rng.standard_normal(3)
-    angle, period = rng.uniform(0, np.pi), rng.uniform(5, 12)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(4, 8)
     y, x = np.mgrid[: IMAGE[1], : IMAGE[2]]
     places = 2 * np.pi / period * (np.cos(angle) * x + np.sin(angle) * y)
     waves = np.cos(places + phases.uniform(0, 2 * np.pi, (count, 1, 1))).astype(np.float32)[:, None]

@@ -27,6 +27,9 @@ METHODS = {
     "continual_backprop_random": partial(
         ContinualBackprop, replacement_rate=0.2, maturity_threshold=1, utility="random", initialisation="xavier_normal"
     ),
+    "continual_backprop_lifetime": partial(
+        ContinualBackprop, replacement_rate=0.1, maturity_threshold=2, reference_compat="res_gnt"
+    ),
 }
 OPTIMIZERS = {"sgd": partial(SGD, lr=0.05, momentum=0.9), "adam": partial(Adam, lr=0.01)}
 

@@ -8,8 +8,8 @@ from bench import EAGER, assert_same, chunk, copy, data, make, train
 
 from lop_lightning.algos import ContinualBackprop
 from lop_lightning.algos.reset import reset_units
-from lop_lightning.errors import ConfigError
-from lop_lightning.networks import MLP
+from lop_lightning.errors import ConfigError, RunError
+from lop_lightning.networks import MLP, Linear
 from lop_lightning.optimizers import SGD, Adam, AdamW, Muon
 from lop_lightning.tasks.base import StreamSpec
 
@@ -227,8 +227,15 @@ def test_another_population_does_not_disturb_the_first():
 @pytest.mark.parametrize(
     ("key", "value"),
     [("replacement_rate", 1.5), ("decay_rate", 1.0), ("maturity_threshold", -1), ("utility", "contributoin"),
-     ("initialisation", "he")],
+     ("initialisation", "he"), ("reference_compat", True), ("reference_compat", "resgnt")],
 )  # fmt: skip
 def test_bad_settings_are_named(key, value):
     with pytest.raises(ConfigError, match=key):
         ContinualBackprop(partial(MLP), SGD(), **{key: value})
+
+
+def test_a_network_without_units_is_refused_in_one_line():
+    learner = ContinualBackprop(Linear, SGD())
+    with pytest.raises(RunError, match="model: this network shows no hidden layer") as refusal:
+        learner.prepare(StreamSpec((4,), 2, "mse"), [0])
+    assert "\n" not in str(refusal.value)

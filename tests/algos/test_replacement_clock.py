@@ -43,14 +43,14 @@ def one_by_one(width, maturity, updates, count_of):
 
 
 class Budget:
-    def __init__(self, rate):
-        self.rate, self.budget = rate, Fraction(0)
+    def __init__(self, rate, width=None):
+        self.rate, self.width, self.budget = rate, width, Fraction(0)
 
     def __call__(self, update, eligible):
-        self.budget += self.rate * eligible
+        self.budget += self.rate * (self.width or eligible)
         count = self.budget.numerator // self.budget.denominator
         self.budget -= count
-        return count
+        return min(count, eligible)
 
 
 RATES = [Fraction(1), Fraction(1, 2), Fraction(1, 3), Fraction(1, 10), Fraction(7, 100), Fraction(1, 1000)]
@@ -62,6 +62,18 @@ def test_accumulated_replacement_is_the_definition(rate):
         found = foreseen(width, maturity, 400, lambda clock: next_accumulated(clock, rate), save)
         assert found == one_by_one(width, maturity, 400, Budget(rate)), (width, maturity)
         assert found or rate * width * 400 < 2
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_quota_of_all_units_is_the_definition(rate):
+    """Paid for all units at each update with an eligible one; no more than the eligible are replaced."""
+    for width, maturity, save in product([1, 2, 5, 13], [0, 1, 3, 20], [False, True]):
+        found = foreseen(width, maturity, 400, lambda clock: next_accumulated(clock, rate, "all"), save)
+        assert found == one_by_one(width, maturity, 400, Budget(rate, width)), (width, maturity)
+    if rate < Fraction(
+        1, 20
+    ):  # nothing is clipped: the realised rate is that of all units, but for the first m updates
+        assert sum(count for _, count in found) == int(rate * 13 * (400 - 20))
 
 
 def test_a_wide_layer_spends_several_units_at_once():

@@ -45,6 +45,51 @@ def write_run(
     return directory
 
 
+def write_exact(
+    root: Path,
+    rows: list[tuple],
+    algo: str = "bp",
+    task: str = "permuted_images",
+    name: str = "exact",
+    model: str = "mlp",
+    widths: dict[str, int] | None = None,
+    **config: object,
+) -> Path:
+    """Write a run with exactly these rows (of :data:`HEADER`), ``widths`` in ``run.json``; return its directory."""
+    directory = root / task / model / algo / name
+    directory.mkdir(parents=True)
+    frame = pd.DataFrame(rows, columns=HEADER)
+    settings = {
+        "task": {"name": task},
+        "model": {"name": model},
+        "algo": {"name": algo},
+        "optimizer": {"name": "sgd", "lr": 0.01},
+        "seeds": sorted(frame.seed.unique().tolist()),
+    }
+    for key, value in config.items():
+        section, leaf = key.split("__")
+        settings[section][leaf] = value
+    OmegaConf.save(OmegaConf.create(settings), directory / "config.yaml")
+    frame.to_csv(directory / "record.csv", index=False, na_rep="nan")
+    (directory / "summary.json").write_text("{}")
+    layers = {layer: {"width": width} for layer, width in (widths or {}).items()}
+    (directory / "run.json").write_text(json.dumps({"format": 1} | ({"layers": layers} if widths else {})))
+    return directory
+
+
+def rows_of(metric: str, values: object, layer: str = "", updates: int = 10, first_seed: int = 0) -> list[tuple]:
+    """Rows of values [seeds][tasks] or [seeds][tasks][epochs], in the order of the stream, ``updates`` a task."""
+    table = np.asarray(values, dtype=float)
+    table = table if table.ndim == 3 else table[:, :, None]
+    seeds, tasks, epochs = table.shape
+    return [
+        (first_seed + s, t, e, t * updates + (e + 1) * updates // epochs, layer, metric, table[s, t, e])
+        for t in range(tasks)
+        for e in range(epochs)
+        for s in range(seeds)
+    ]
+
+
 def make_record(
     seeds: int, tasks: int, layers: int, bins: int, decay: float, decades: bool, classification: bool
 ) -> pd.DataFrame:

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from synthetic_runs import write_run
 
+from lop_lightning.analysis.find import find_runs, group_by_task
 from lop_lightning.analysis.labels import stream_titles
-from lop_lightning.analysis.runs import find_runs, group_by_task, read_run
+from lop_lightning.analysis.runs import read_run
 
 HEADER = "seed,task,epoch,update,layer,metric,value\n"
 
@@ -57,9 +58,9 @@ def test_a_record_that_has_just_begun_is_empty(make_run, content):
 
 def test_nan_and_inf_are_read_and_make_their_task_nan(make_run):
     run = make_run(tasks=2, seeds=1)
-    rows = "0,0,0,1,,post_loss,nan\n0,0,0,2,,post_loss,1.0\n0,1,1,3,,post_loss,inf\n"
+    rows = "0,0,0,1,,online_loss,nan\n0,0,0,2,,online_loss,1.0\n0,1,1,3,,online_loss,inf\n"
     (run.directory / "record.csv").write_text(HEADER + rows)
-    series = read_run(run.directory).series("post_loss")
+    series = read_run(run.directory).series("online_loss")
     assert np.isnan(series.loc[0, 0])
     assert np.isinf(series.loc[0, 1])
 
@@ -112,14 +113,3 @@ def test_runs_are_grouped_by_stream(tmp_path):
     assert sorted(len(group) for group in groups) == [1, 2]
     titles = stream_titles([group[0].config for group in groups])
     assert sorted(titles) == ["permuted_mnist tasks=4", "permuted_mnist tasks=6"]
-
-
-def test_millions_of_rows_are_read_quickly(tmp_path):
-    import time
-
-    directory = write_run(tmp_path, seeds=20, tasks=400, layers=5, bins=10)
-    began = time.perf_counter()
-    run = read_run(directory)
-    run.series("online_accuracy")
-    per_million = (time.perf_counter() - began) * 1e6 / len(run.record)
-    assert per_million < 15

@@ -29,9 +29,10 @@ def images(*count):
     return torch.randn(*count, *IMAGES, dtype=torch.float64)
 
 
-def test_batch_normalisation_is_that_of_torch(shaken):
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.3, "eps": 0.01}])
+def test_batch_normalisation_is_that_of_torch(shaken, settings):
     torch.manual_seed(0)
-    ours, theirs = shaken(BatchNorm(3).double()), nn.BatchNorm2d(3).double()
+    ours, theirs = shaken(BatchNorm(3, **settings).double()), nn.BatchNorm2d(3, **settings).double()
     theirs.load_state_dict(ours.state_dict(), strict=False)
     for _ in range(4):
         x, direction = 3 * torch.randn(5, 3, 4, 2, dtype=torch.float64) + 7, torch.rand(5, 3, 4, 2)

@@ -49,8 +49,10 @@ def test_initial_weights_have_their_distribution(initialisation, name):
             "xavier": gain_of * math.sqrt(6 / (fan_in + fan_out)),
             "lecun": math.sqrt(3 / fan_in),
             "xavier_normal": math.inf,
+            "kaiming_normal": math.inf,
         }[initialisation]
-        std = math.sqrt(2 / (fan_in + fan_out)) if bound == math.inf else bound / math.sqrt(3)
+        normal = {"xavier_normal": math.sqrt(2 / (fan_in + fan_out)), "kaiming_normal": gain_of / math.sqrt(fan_in)}
+        std = normal.get(initialisation, bound / math.sqrt(3))
         assert weight.std().item() == pytest.approx(std, rel=0.03)
         assert abs(weight.mean()) < 4 * std / weight.numel() ** 0.5
         assert weight.abs().max() <= bound

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lop_lightning.analysis.runs import find_runs
+from lop_lightning.analysis.find import find_runs
 from lop_lightning.report.bands import band, binned, caption
+from lop_lightning.report.choice import Choice
 from lop_lightning.report.colours import method_colours, method_styles
 from lop_lightning.report.compare import comparison_figures
 from lop_lightning.report.figures import save
@@ -131,7 +132,7 @@ def test_comparisons(make_run, tmp_path):
     assert "fresh_post_loss" not in figures
     labels = [label.get_text() for label in figures["loss_of_plasticity_online_accuracy"]().axes[0].get_yticklabels()]
     assert labels == ["bp", "cbp"]
-    assert list(dict(comparison_figures(runs, metrics=["dead_units"]))) == ["dead_units_layer_mean"]
+    assert list(dict(comparison_figures(runs, Choice(metrics=["dead_units"])))) == ["dead_units_layer_mean"]
 
 
 def test_an_aged_network_is_drawn_with_the_fresh_one(make_run):

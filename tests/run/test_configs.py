@@ -17,21 +17,8 @@ OPTIONS = [(group, option) for group, options in config_groups().items() for opt
 DIFFERS = {"optimizer/momentum": {"momentum"}, "hardware/gpu": {"accelerator"}}
 """Keys that a YAML sets to another value than its class, as its first line says."""
 
-TINY = {
-    "gmm": {"n": 8, "passes_per_epoch": 3, "epochs_per_task": 1, "tasks": 2},
-    "slowly_changing_regression": {"task_length": 8, "tasks": 2},
-    "permuted_images": {"task_length": 8, "tasks": 2, "source": "digits"},
-    "continual_imagenet": {"source": "synthetic", "tasks": 2, "classes": 4, "train_images": 6, "test_images": 4,
-                           "batch_size": 4, "epochs_per_task": 2},
-    "incremental_cifar": {"source": "synthetic", "tasks": 2, "classes_per_task": 2, "train_images": 4,
-                          "validation_images": 2, "test_images": 2, "batch_size": 4, "epochs_per_task": 2,
-                          "representation_images": 6},
-}  # fmt: skip
-SMALLER = {
-    "mlp": {"hidden": [4, 3]},
-    "convnet": {"channels": [2, 3, 2], "hidden": [3]},
-    "resnet18": {"widths": [2, 3], "blocks": [1, 1]},
-}
+GLOBAL = ("experiment", "scale")
+"""Groups that set keys of other groups."""
 IMAGES = {"convnet", "resnet18"}
 """Models that want images."""
 
@@ -41,11 +28,10 @@ def chosen(group, option):
     return (f"{group}={option}", *images)
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
+@pytest.mark.parametrize(("group", "option"), [one for one in OPTIONS if one[0] not in GLOBAL])
 def test_it_builds(group, option, tmp_path):
     config = configuration(chosen(group, option), tmp_path)
-    if group != "experiment":
-        assert config[group].name == option
+    assert config[group].name == option
     config = OmegaConf.merge(config, {"seeds": 1, "hardware": {"threads": 1}})
     if option == "gpu" and not torch.cuda.is_available():
         with pytest.raises(LopError, match="no GPU was found"):
@@ -56,19 +42,27 @@ def test_it_builds(group, option, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[1] not in ("gpu", "wandb")])
-def test_it_runs(group, option, tmp_path):
-    config = configuration(chosen(group, option), tmp_path)
-    changes = {"task": TINY[config.task.name], "seeds": 2, "hardware": {"compile": False, "threads": 1}}
-    changes["model"] = SMALLER.get(config.model.name, {})
+@pytest.mark.parametrize(("group", "option"), [one for one in OPTIONS if one[1] not in ("gpu", "wandb")])
+def test_it_runs_in_small(group, option, tmp_path):
+    config = configuration((*chosen(group, option), *(() if group == "scale" else ("+scale=smoke",))), tmp_path)
+    changes = {"hardware": {"compile": False, "threads": 1}}
+    if group == "scale":  # the others are no tests of a few seconds
+        assert set(config) == set(configuration((), tmp_path))
+        return
     directory = train.run(OmegaConf.merge(config, changes))
     assert directory.done
     assert {task for task, *_ in rows(directory, "online_loss", 1)} == {0, 1}
 
 
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+@pytest.mark.parametrize("task", config_groups()["task"])
+def test_every_stream_has_its_scales(task, scale):
+    assert (config_directory() / "_scales" / "task" / scale / f"{task}.yaml").exists()
+
+
 def nodes():
     for group, option in OPTIONS:
-        if group == "experiment":
+        if group in GLOBAL:
             continue
         config = OmegaConf.load(config_directory() / group / f"{option}.yaml")
         for path, node in [(f"{group}/{option}", config), *((f"{group}/{option}/{k}", n) for k, n in config.items())]:
@@ -103,15 +97,12 @@ def test_a_number_has_one_value(path, node):
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_it_says_what_it_is(group, option):
     first = (config_directory() / group / f"{option}.yaml").read_text().splitlines()[0]
-    assert first.startswith(
-        "# " if group != "experiment" or not first.startswith("# @package") else "# @package _global_"
-    )
+    assert first == "# @package _global_" if group in GLOBAL else first.startswith("# ")
 
 
-def test_experiments_differ_from_the_default():
-    default = configuration((), "runs")
-    for option in config_groups()["experiment"]:
-        assert configuration((f"experiment={option}",), "runs") != default
+@pytest.mark.parametrize("option", config_groups()["experiment"])
+def test_an_experiment_as_published_is_not_the_default(option):
+    assert configuration((f"experiment={option}",), "runs") != configuration((), "runs")
 
 
 def test_a_callback_of_ones_own_is_built_too(tmp_path):

@@ -1,0 +1,35 @@
+"""What ``lop --help`` says: how a command is written, and the groups of the configuration with their options."""
+
+from __future__ import annotations
+
+from lop_lightning.config.overrides import config_groups
+
+TEXT = """\
+lop trains networks on a stream of tasks, many seeds at once, and records what that does to their plasticity.
+
+  lop                                        the default: permuted digits, backpropagation, ten seeds
+  lop task=gmm algo=cbp seeds=10             choose options of groups, set keys
+  lop algo=cbp algo.replacement_rate=1e-3    a key of a group
+  lop experiment=dohare2024/permuted_mnist/cbp +scale=laptop      a published setting, in minutes; smoke: in seconds
+  lop -m algo=bp,l2,cbp optimizer.lr=1e-2,1e-3        all combinations, one after another
+  lop -m hydra/launcher=submitit_slurm ...   the same as jobs of a cluster (also for a single one)
+
+The same command again goes on where it was stopped, or shows the result. lop-report draws the figures.
+
+Groups and their options:
+
+{groups}
+
+All keys and their values: lop --cfg job, with any settings behind it. Of Hydra itself: lop --hydra-help."""
+
+
+def usage() -> str:
+    """The text, with the options as they are in ``conf/``; those in folders are listed folder by folder."""
+    lines = []
+    for group, options in config_groups().items():
+        folders: dict[str, list[str]] = {}
+        for option in options:
+            folder, _, name = option.rpartition("/")
+            folders.setdefault(f"{group}/{folder}" if folder else group, []).append(name)
+        lines += [f"{folder}: {', '.join(names)}" for folder, names in sorted(folders.items())]
+    return TEXT.format(groups="\n".join(lines))
