@@ -8,6 +8,9 @@ from pathlib import Path
 from lop_lightning.analysis.labels import run_labels, same_task
 from lop_lightning.analysis.runs import Run, read_run
 
+LENGTHS = ("tasks", "task_length")
+"""Keys of a task's configuration that say how long the stream and a task are, not what is learnt."""
+
 
 def find_runs(paths: Iterable[str | Path], any_length: bool = False) -> list[Run]:
     """All runs at or below the paths, sorted by directory, each once, labelled by what tells them apart.
@@ -37,10 +40,11 @@ def relabelled(runs: list[Run], any_length: bool = False) -> list[Run]:
 def group_by_task(runs: list[Run], any_length: bool = False) -> list[list[Run]]:
     """Runs of one stream together: those whose ``task`` configurations are equal, in the order of first appearance.
 
-    ``any_length``: streams that differ in their number of tasks alone are one; the shorter is the longer's beginning.
+    ``any_length``: streams that differ only in their number of tasks (the shorter is the longer's beginning), or in how
+    long a task lasts, are one.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        task = {key: value for key, value in run.config["task"].items() if not (any_length and key == "tasks")}
+        task = {key: value for key, value in run.config["task"].items() if not (any_length and key in LENGTHS)}
         groups.setdefault(same_task({"task": task}), []).append(run)
     return list(groups.values())

@@ -32,16 +32,16 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def run_labels(runs: Sequence[tuple[Mapping[str, Any], str]]) -> list[str]:
     """Labels for runs of one stream, given (configuration, directory name): ``cbp``, ``bp lr=0.01``, ``bp adam``.
 
-    The method's name, then every value of the model, the optimiser, or the method (compared among runs of that method
-    only) that differs. Runs that are still alike get the other sections' differences, then their seeds, then their
-    directory's name.
+    The method's name, then every value of the model, the optimiser, the task's length, or the method (compared among
+    runs of that method only) that differs. Runs that are still alike get the other sections' differences, then their
+    seeds, then their directory's name.
     """
     configs = [flat(config) for config, _ in runs]
     labels = [str(config["algo.name"]) for config in configs]
     everyone = list(range(len(runs)))
     of_method = [_differences([_sections(configs[i], ["algo"]) for i in alike]) for alike in _alike(labels)]
     own = dict(zip([i for alike in _alike(labels) for i in alike], [words for group in of_method for words in group]))
-    general = _differences([_sections(configs[i], ["model", "optimizer"]) for i in everyone])
+    general = _differences([_sections(configs[i], ["model", "optimizer", "task.task_length"]) for i in everyone])
     labels = [" ".join([labels[i], *general[i], *own[i]]) for i in everyone]
 
     def other(alike: list[int]) -> list[str]:
@@ -82,8 +82,8 @@ def _alike(names: Sequence[str]) -> list[list[int]]:
 
 
 def _sections(config: Mapping[str, Any], sections: Sequence[str]) -> dict[str, Any]:
-    """The part of a flat configuration that belongs to some sections."""
-    return {key: value for key, value in config.items() if key.split(".")[0] in sections}
+    """The part of a flat configuration that belongs to some sections, or is one of these keys."""
+    return {key: value for key, value in config.items() if key in sections or key.split(".")[0] in sections}
 
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[list[str]]:

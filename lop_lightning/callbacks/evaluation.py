@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 from torch import Tensor
 
+from lop_lightning.callbacks.classes import on_classes
 from lop_lightning.callbacks.continual import ContinualLearning, parts
 from lop_lightning.callbacks.plasticity import on_evaluation
 from lop_lightning.errors import RunError, check_count
@@ -15,6 +16,8 @@ from lop_lightning.tasks import Chunk
 
 class Evaluation(L.Callback):
     """Records ``<set>_loss`` and ``<set>_accuracy`` on every held-out set of the task (``test``, ``validation``, …).
+
+    At the end of a stream that presents classes in an order, also ``<set>_class_accuracy`` of each of them.
 
     Args:
         every_epochs: Evaluate after every n-th epoch of a task, and after its last; ``null``: after its last only.
@@ -38,7 +41,10 @@ class Evaluation(L.Callback):
         stream, module = parts(trainer, learner)
         measured = list(on_evaluation(module, module.population, stream, batch.begin.task))  # type: ignore[arg-type]
         self.latest = {name: values for name, _, values in measured}
-        watcher_of(trainer).write((batch.begin.task, epoch, module.population.updates), measured)  # type: ignore[union-attr]
+        place = (batch.begin.task, epoch, module.population.updates)  # type: ignore[union-attr]
+        watcher_of(trainer).write(place, measured)
+        if batch.end.task == stream.tasks:
+            watcher_of(trainer).write(place, on_classes(module, module.population, stream, stream.tasks - 1))  # type: ignore[arg-type]
 
 
 def watcher_of(trainer: L.Trainer) -> ContinualLearning:

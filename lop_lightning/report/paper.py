@@ -37,7 +37,7 @@ def paper_plots(runs: Sequence[Run], choice: Choice) -> tuple[list[Made], list[s
 
     To the paper's own are added the accuracy of single classes and the sensitivity to a hyper-parameter, where the
     runs have them. What is missing is a line each, for the terminal. Raises ValueError when the paper has no figure of
-    this stream, or a run that a figure is relative to cannot be told or paired.
+    this stream, when none of them can be drawn, or when a run that one is relative to cannot be told or paired.
     """
     paper = choice.figures or ""
     if runs[0].task not in PAPERS[paper]:
@@ -45,7 +45,8 @@ def paper_plots(runs: Sequence[Run], choice: Choice) -> tuple[list[Made], list[s
     plots: list[Made] = []
     missing: list[str] = []
     for figure in PAPERS[paper][runs[0].task]:
-        if not any(choice.wants(metric) for metric in figure.metrics):
+        lengths = {str(run.config["task"].get("task_length")) for run in runs}
+        if not any(map(choice.wants, figure.metrics)) or (figure.bin_updates and len(lengths) == 1):
             continue
         shown = [run for run in runs if _metric(run, figure) is not None]
         against = (choice.relative_to or figure.against) if figure.against else None
@@ -59,6 +60,10 @@ def paper_plots(runs: Sequence[Run], choice: Choice) -> tuple[list[Made], list[s
             plots.append((figure.name, partial(paper_plot, shown, figure, choice)))
     classes = dict.fromkeys(metric for run in runs for metric in run.class_metrics())
     plots += [(f"{metric}_by_class", partial(class_plot, runs, metric, choice)) for metric in classes]
+    if not plots:
+        raise ValueError(
+            f"{paper}: none of its figures can be drawn{'; left out ' if missing else ''}{'; '.join(missing)}"
+        )
     headline = headline_metric(runs)
     return plots + list(sensitivity_plots(runs, headline, choice) if headline else []), missing
 
@@ -70,9 +75,10 @@ def paper_plot(runs: Sequence[Run], figure: PaperFigure, choice: Choice = ALL) -
     :func:`~lop_lightning.analysis.curves.fitting_bin`).
     """
     shortest = min(int(run.record["task"].max()) + 1 for run in runs)
-    width = choice.axis.bin or fitting_bin(figure.bin, shortest)
+    common = choice.axis.bin or fitting_bin(figure.bin, shortest)
+    widths = {run.label: _tasks_in(run, figure) or common for run in runs}
     whole = figure.unit == "% of width" and all(_knows_widths(run, figure) for run in runs)
-    tables = {run.label: _table(run, figure, width, whole) for run in runs}
+    tables = {run.label: _table(run, figure, widths[run.label], whole) for run in runs}
     against = reference_among(runs, choice.relative_to or figure.against) if figure.against else None
     if against is not None:
         base = tables.pop(against.label)
@@ -85,7 +91,7 @@ def paper_plot(runs: Sequence[Run], figure: PaperFigure, choice: Choice = ALL) -
         if flat is not None and label == flat.label:
             levels.append(Level(f"{label} (mean)", level_of(table, choice.level), colours[label]))
         else:
-            lines.append(Line(label, band(table, choice.level, bin_width=width), colours[label], styles[label]))
+            lines.append(Line(label, band(table, choice.level, bin_width=widths[label]), colours[label], styles[label]))
     label = figure.axis_label if figure.unit != "% of width" or whole else "directions"
     heading = figure.title if against is None else f"{figure.title}, minus {against.label}"
     panel = Panel(heading, label, lines, levels=levels, zero=against is not None, limits=figure.limits)
@@ -98,6 +104,13 @@ def paper_plot(runs: Sequence[Run], figure: PaperFigure, choice: Choice = ALL) -
 def _metric(run: Run, figure: PaperFigure) -> str | None:
     recorded = run.layer_metrics() if figure.layers else run.metrics()
     return next((metric for metric in figure.metrics if metric in recorded), None)
+
+
+def _tasks_in(run: Run, figure: PaperFigure) -> int | None:
+    """Tasks of this run that a point's updates are, where the figure counts those."""
+    if figure.bin_updates is None:
+        return None
+    return max(1, figure.bin_updates // int(run.last_updates(_metric(run, figure) or "").iloc[0]))
 
 
 def _knows_widths(run: Run, figure: PaperFigure) -> bool:

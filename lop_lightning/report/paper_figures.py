@@ -15,7 +15,8 @@ class PaperFigure:
     """One figure.
 
     ``metrics``: the first of them that a run recorded is drawn. ``layers``: averaged over the hidden layers, else the
-    whole network's. ``over``: rule for a task of several rows (None: the metric's own). ``bin``: tasks to a point.
+    whole network's. ``over``: rule for a task of several rows (None: the metric's own). ``bin``: tasks to a point;
+    ``bin_updates``: updates to a point, where runs differ in the length of their tasks; it is drawn only then.
     ``x``: ``task``, ``update`` or ``classes``. ``unit``: ``1``, ``%`` (of a fraction) or ``% of width`` (of a number of
     directions; absolute where a run does not say how wide it is). ``against``: the method it is drawn relative to.
     ``horizontal``: a network whose run is drawn as its mean. ``limits``: vertical axes of the paper, the first that
@@ -29,6 +30,7 @@ class PaperFigure:
     layers: bool = False
     over: str | None = None
     bin: int = 1
+    bin_updates: int | None = None
     x: str = "task"
     unit: str = "1"
     against: str | None = None
@@ -48,6 +50,10 @@ REGRESSION = (
 PERMUTED_MNIST = (
     PaperFigure(
         "accuracy", "Online accuracy", ACCURACY, ("online_accuracy",), unit="%", limits=((91, 96), (88, 96)),
+    ),
+    PaperFigure(
+        "rate_of_change", "Online accuracy at several rates of change", ACCURACY, ("online_accuracy",),
+        unit="%", x="update", bin_updates=1_000_000,
     ),
     PaperFigure(
         "weight_magnitude", "Weight magnitude", "mean |w|", ("start_weight_magnitude", "weight_magnitude"),

@@ -142,7 +142,7 @@ class IncrementalCIFAR(TaskStream):
     def task(self, seed: int, index: int) -> Task:
         """See :class:`TaskStream`; ``info["classes"]`` has the classes seen so far, in the order they came."""
         held_out = {name: whole(one) for name, one in self._held_out([seed], index).items()}
-        info = {"classes": self._classes([seed], 0, index + 1)[0].tolist()}
+        info = {"classes": self.presented_classes(seed, index)}
         return Task(index, whole(self._training([seed], index)), held_out, self._active([seed], index)[0], info)
 
     def probe(self, seed: int, index: int) -> Batch:
@@ -156,6 +156,10 @@ class IncrementalCIFAR(TaskStream):
     def load_evaluation(self, index: int) -> dict[str, StackedTask]:
         """See :class:`TaskStream`: ``validation`` and ``test``, of all classes seen so far."""
         return self._held_out(self.seeds, index)
+
+    def presented_classes(self, seed: int, index: int) -> list[int]:
+        """See :class:`TaskStream`: the classes seen so far, in the order they came."""
+        return self._classes([seed], 0, index + 1)[0].tolist()
 
     def representation_sets(self, index: int) -> dict[str, StackedTask]:
         """See :class:`TaskStream`: ``next``, of the classes the task adds, and ``previous``, of those before, if any.

@@ -101,6 +101,10 @@ class TaskStream(StreamClock, L.LightningDataModule):
         """Data of other tasks, on which the representation is measured before task ``index`` is learnt; or none."""
         return {}
 
+    def presented_classes(self, seed: int, index: int) -> list[int] | None:
+        """Targets of task ``index`` in the order in which the stream has presented them, where it does so."""
+        return None
+
     def probe(self, seed: int, index: int) -> Batch:
         """The fixed batch that plasticity is measured on: the first ``probe_size`` training examples of the task."""
         inputs, targets = self.task(seed, index).train

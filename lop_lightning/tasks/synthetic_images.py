@@ -9,13 +9,13 @@ from torch import Tensor
 from lop_lightning.randomness import generator
 
 CLASSES, SIDE, COARSE = 100, 32, 5
-GREY, PATTERN, OWN_PATTERN, NOISE = 128, 12.0, 40.0, 40
+GREY, PATTERN, OWN_PATTERN, NOISE = 128, 18.0, 40.0, 40
 
 
 def synthetic(data_dir: str, part: str, per_class: int) -> Tensor:
     """``per_class`` images of each class: bytes ``[100, per_class, 3, 1024]``.
 
-    Image i of class c is 128 + 12 u_c + 40 v_i + noise, cut to 0 … 255. u_c is the class's smooth pattern and v_i the
+    Image i of class c is 128 + 18 u_c + 40 v_i + noise, cut to 0 … 255. u_c is the class's smooth pattern and v_i the
     image's own: standard normal on a grid of 5 x 5, interpolated linearly; the noise is uniform in -40 … 40. An image
     does not depend on ``per_class``.
 

@@ -7,8 +7,9 @@ import torch
 from bench import EAGER, OPTIMIZERS, assert_same, chunk, copy, data, make, train
 
 from lop_lightning.algos.redo import ReDo, dormant
+from lop_lightning.algos.step import Step
 from lop_lightning.errors import ConfigError
-from lop_lightning.networks import MLP
+from lop_lightning.networks import MLP, HiddenLayer
 from lop_lightning.optimizers import SGD, Adam
 from lop_lightning.tasks.base import StreamSpec
 from lop_lightning.trees import leaves
@@ -65,6 +66,22 @@ def test_the_authors_code_replayed(golden, monkeypatch, compat):
     momentum = learner.population.state["optimizer"]["momentum"]["layers.2.weight"][0]
     assert (momentum[:, [1, 2]] != 0).all() == compat
     assert (momentum[:, [0, 3]] != 0).all()
+
+
+def test_activity_is_the_mean_over_examples_and_places():
+    learner = make(ReDo)
+    inputs, targets = data(1)
+    hidden = learner.trace(learner.population, inputs[0]).activations["layers.1"][0]
+    train(learner, inputs, targets)
+    activity = learner.population.state["method"]["layers.1"]["activity"][0]
+    torch.testing.assert_close(activity, hidden.abs().sum(0) / 3, rtol=1e-12, atol=0)
+    learner.layers = (HiddenLayer("maps", 2, "tanh", (), (), unit_axis=1),)
+    maps = torch.arange(-11.0, 13.0).reshape(2, 2, 3, 2)
+    step = learner.after_update(Step({}, {}, {}, {}, {"maps": maps}, {}, {}))
+    expected = [
+        sum(abs(x) for x in range(first, first + 6)) + sum(range(first + 12, first + 18)) for first in (-11, -5)
+    ]
+    torch.testing.assert_close(step.method["maps"]["activity"], torch.tensor(expected) / 12)
 
 
 def test_dormant_is_the_score():

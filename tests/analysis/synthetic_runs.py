@@ -90,6 +90,13 @@ def rows_of(metric: str, values: object, layer: str = "", updates: int = 10, fir
     ]
 
 
+def line(plot, label):
+    """x -> mean of one line of a plot."""
+    table = plot.numbers()
+    rows = table[table["line"] == label]
+    return dict(zip(rows.iloc[:, 1], rows["mean"].round(9)))
+
+
 def make_record(
     seeds: int, tasks: int, layers: int, bins: int, decay: float, decades: bool, classification: bool
 ) -> pd.DataFrame:

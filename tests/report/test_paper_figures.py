@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
-from synthetic_runs import rows_of, write_exact
+from synthetic_runs import line, rows_of, write_exact
 
 from lop_lightning.analysis.find import find_runs
 from lop_lightning.report.choice import Choice
@@ -20,13 +20,6 @@ def drawn(tmp_path, choice=DOHARE):
     """Name -> plot, and what is missing."""
     plots, missing = paper_plots(find_runs([tmp_path], any_length=True), choice)
     return {name: make() for name, make in plots}, missing
-
-
-def line(plot, label):
-    """x -> mean of one line."""
-    table = plot.numbers()
-    rows = table[table["line"] == label]
-    return dict(zip(rows.iloc[:, 1], rows["mean"].round(9)))
 
 
 def test_regression_against_the_example_in_bins_of_two_tasks(tmp_path):
@@ -75,6 +68,22 @@ def test_permuted_mnist_in_per_cent(tmp_path):
     plots, _ = drawn(tmp_path)
     assert line(plots["effective_rank"], "cbp") == {1: 10, 2: 15, 3: 7.5}
     assert plots["effective_rank"].panel.axis_label == "directions"
+
+
+def test_permuted_mnist_at_several_rates_of_change(tmp_path):
+    for length, values in ((250_000, np.arange(9) / 100), (1_000_000, [0.3, 0.4])):
+        rows = rows_of("online_accuracy", [values], updates=length)
+        write_exact(tmp_path, rows, name=str(length), task__task_length=length, task__tasks=len(values))
+    plots, missing = drawn(tmp_path)
+    assert missing == [f"{name}: no run recorded {metrics}" for name, metrics in (
+        ("weight_magnitude", "start_weight_magnitude or weight_magnitude"),
+        ("dead_units", "start_dead_units or dead_units"),
+        ("effective_rank", "start_effective_rank or effective_rank"),
+    )]  # fmt: skip
+    plot = plots["rate_of_change"]
+    assert line(plot, "bp task_length=250000") == {1_000_000: 1.5, 2_000_000: 5.5}
+    assert line(plot, "bp task_length=1000000") == {1_000_000: 30, 2_000_000: 40}
+    assert "mean of 4 tasks" in plot.figure().get_supxlabel().replace("\u00a0", " ")
 
 
 def test_imagenet_takes_the_last_epoch_in_bins_with_the_linear_level(tmp_path):
@@ -150,36 +159,10 @@ def test_what_cannot_be_drawn_is_said(tmp_path):
         drawn(tmp_path)
 
 
-def test_single_classes_in_order_of_presentation(tmp_path):
-    rows = [row for c in range(12) for row in rows_of("test_class_accuracy", [[c / 20], [c / 10]], f"class.{c:02d}")]
-    write_exact(tmp_path, [*rows, *rows_of("test_accuracy", [[0.5], [0.5]])], task="incremental_cifar")
-    plot = drawn(tmp_path)[0]["test_class_accuracy_by_class"]
-    assert line(plot, "bp") == pytest.approx({c + 1: 0.075 * c for c in range(12)})
-    assert plot.figure().axes[0].get_xlabel() == "class in order of presentation"
-    assert np.isfinite(plot.numbers()["low"]).all()
-
-
-def test_sensitivity_is_final_performance_against_the_one_key_that_differs(tmp_path):
-    for lr, final in ((0.1, 0.6), (0.01, 0.8), (0.001, 0.7)):
-        rows = rows_of("online_accuracy", [[0.9, final], [0.9, final + 0.1]])
-        write_exact(tmp_path, rows, name=str(lr), optimizer__lr=lr)
-        write_exact(tmp_path, rows, "cbp", name=str(lr), optimizer__lr=lr, algo__rate=1e-4)
-    plots, _ = drawn(tmp_path)
-    plot = plots["sensitivity_lr"]
-    assert line(plot, "bp") == line(plot, "cbp") == {0.001: 0.75, 0.01: 0.85, 0.1: 0.65}
-    axes = plot.figure().axes[0]
-    assert axes.get_xscale() == "log"
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.001", "0.01", "0.1"]
-    assert "optimizer.lr" in plot.figure().get_supxlabel()
-
-
-def test_a_sweep_with_zero_has_a_place_for_it(tmp_path):
-    for noise in (0, 1e-5, 1e-4):
-        rows = rows_of("online_accuracy", [[0.9, 0.5]])
-        write_exact(tmp_path, rows, "snp", name=str(noise), algo__noise=noise)
-    axes = drawn(tmp_path)[0]["sensitivity_noise"].figure().axes[0]
-    assert axes.get_xscale() == "symlog"
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1e-05", "0.0001"]
+def test_nothing_to_draw_is_one_line(tmp_path):
+    write_exact(tmp_path, rows_of("online_accuracy", [[0.5]]), task="continual_imagenet")
+    with pytest.raises(ValueError, match="none of its figures can be drawn; left out test_accuracy: no run recorded"):
+        drawn(tmp_path)
 
 
 def test_the_command(tmp_path, capsys):

@@ -1,0 +1,55 @@
+"""Networks of finished (or unfinished) runs, as plain modules: for analysis and for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lop_lightning.config import build
+from lop_lightning.errors import LopError
+from lop_lightning.networks import Network
+from lop_lightning.records.checkpoint_io import read_tensors
+from lop_lightning.tasks import TaskStream
+
+
+def kept_tasks(run: str | Path) -> list[int]:
+    """The tasks before which the run kept its networks (``callbacks.keep_networks``); the last may be the stream's end."""
+    return sorted(int(path.stem.removeprefix("task-")) for path in (Path(run) / "networks").glob("task-*.pt"))
+
+
+def kept_networks(run: str | Path, task: int) -> dict[str, Any]:
+    """What was kept before ``task``: ``seeds`` and stacked ``tensors``, parameters and buffers by name.
+
+    Raises:
+        LopError: nothing was kept then, or the file is damaged.
+    """
+    kept = kept_tasks(run)
+    if task not in kept:
+        hint = f"kept were {', '.join(map(str, kept))}" if kept else "train with callbacks.keep_networks.every_tasks=1"
+        raise LopError(f"{run} has no networks from before task {task}: {hint}")
+    return read_tensors(Path(run) / "networks" / f"task-{task:05d}.pt", "seeds", "tensors", "task")
+
+
+def load_network(run: str | Path, task: int, seed: int) -> Network:
+    """One seed's network as it was before ``task`` (the number of tasks: after the last), in evaluation mode.
+
+    Args:
+        run: The run directory.
+        task: One of :func:`kept_tasks`.
+        seed: One of the run's seeds.
+
+    Raises:
+        LopError: there is no such network.
+    """
+    kept = kept_networks(run, task)
+    if seed not in kept["seeds"]:
+        raise LopError(f"seed {seed} is not in {run}: its seeds are {', '.join(map(str, kept['seeds']))}")
+    config = yaml.safe_load((Path(run) / "config.yaml").read_text())
+    stream: TaskStream = build("task", config["task"], seeds=[seed])
+    shapes = {"input_shape": stream.spec.input_shape, "output_size": stream.spec.output_size}
+    network: Network = build("model", config["model"], **shapes).to(stream.spec.dtype)
+    row = kept["seeds"].index(seed)
+    network.load_state_dict({name: tensor[row] for name, tensor in kept["tensors"].items()})
+    return network.eval()
