@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cases import NARROW, PROBLEMS, WIDE, Problem, write_random_images
+from benchmarks.convolutional import convolutional
 from benchmarks.measure import Measured, bytes_of_an_update, copy_bandwidth, measure
 from benchmarks.plain_process import plain_update
 
@@ -39,9 +40,11 @@ def main() -> None:
         for problem in (p for p in PROBLEMS if arguments.only in p.name):
             measured += _measure_problem(problem, folder, console)
         kept = {m.case.method: plain_update(WIDE, m.case.method, folder, True) for m in measured if m.problem is WIDE}
-    console.print(speeds(measured), shares(measured))
-    for line in (*_cbp_cost(measured), *_memory(measured, kept)):
-        console.print(line, highlight=False)
+    if measured:
+        console.print(speeds(measured), shares(measured))
+        for line in (*_cbp_cost(measured), *_memory(measured, kept)):
+            console.print(line, highlight=False)
+    convolutional(console, arguments.only)
     console.print(f"{time.monotonic() - begun:.0f} s, {_load()}")
     if arguments.out is not None:
         arguments.out.write_text(json.dumps([_plain_data(m) for m in measured], indent=1))

@@ -5,6 +5,7 @@ from lop_lightning.algos.continual_backprop import ContinualBackprop
 from lop_lightning.algos.l2 import L2
 from lop_lightning.algos.learner import Learner
 from lop_lightning.algos.lift import Execution
+from lop_lightning.algos.redo import ReDo
 from lop_lightning.algos.renewal import HeadReset, Retrain
 from lop_lightning.algos.shrink_and_perturb import ShrinkAndPerturb
 from lop_lightning.algos.step import Step
@@ -16,6 +17,7 @@ __all__ = [
     "Execution",
     "HeadReset",
     "Learner",
+    "ReDo",
     "Retrain",
     "ShrinkAndPerturb",
     "Step",

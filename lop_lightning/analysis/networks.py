@@ -48,8 +48,9 @@ def load_network(run: str | Path, task: int, seed: int) -> Network:
         raise LopError(f"seed {seed} is not in {run}: its seeds are {', '.join(map(str, kept['seeds']))}")
     config = yaml.safe_load((Path(run) / "config.yaml").read_text())
     stream: TaskStream = build("task", config["task"], seeds=[seed])
-    shapes = {"input_shape": stream.spec.input_shape, "output_size": stream.spec.output_size}
-    network: Network = build("model", config["model"], **shapes).to(stream.spec.dtype)
+    make = build("model", config["model"], partial=True)
+    network: Network = make(input_shape=stream.spec.input_shape, output_size=stream.spec.output_size)
+    network = network.to(stream.spec.dtype)
     row = kept["seeds"].index(seed)
     network.load_state_dict({name: tensor[row] for name, tensor in kept["tensors"].items()})
     return network.eval()

@@ -76,7 +76,8 @@ def composed(arguments: Sequence[str]) -> DictConfig:
     for override in overrides:
         _check_group(override, groups)
     chosen = [str(override.input_line) for override in overrides if override.key_or_group in groups]
-    keys = [o for o in overrides if o.key_or_group not in groups and not o.key_or_group.startswith(("hydra.", "hydra/"))]
+    of_hydra = ("hydra.", "hydra/")
+    keys = [o for o in overrides if o.key_or_group not in groups and not o.key_or_group.startswith(of_hydra)]
     try:
         with initialize_config_dir(str(config_directory()), version_base="1.3"):
             skeleton = compose("config", chosen) if keys else None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from rich.console import Console
 
+from lop_lightning.console import OneLineParser
 from lop_lightning.errors import LopError, nearest
 from lop_lightning.prepare import imagenet32
 from lop_lightning.prepare.base import Preparation
@@ -18,14 +17,6 @@ PROGRAM = "lop-prepare"
 DATA_SETS: dict[str, Preparation] = {
     "imagenet32": imagenet32.PREPARATION,
 }
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line on stderr, exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and leave."""
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
 
 
 def parser() -> OneLineParser:

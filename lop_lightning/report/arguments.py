@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
 
 from lop_lightning.analysis.curves import named_run, reference_among
 from lop_lightning.analysis.loss_of_plasticity import early_late, performance_metrics
 from lop_lightning.analysis.runs import Run
 from lop_lightning.errors import nearest
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line on stderr, exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and leave."""
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
 
 
 def names(text: str) -> list[str]:

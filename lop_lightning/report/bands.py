@@ -99,9 +99,10 @@ def caption(bands: Sequence[Band]) -> str:
         parts.append(f"band: {100 * bands[0].level:g}\u00a0% {kinds} interval, pointwise")
     else:
         parts.append("one seed: no interval")
-    bins = sorted({(b.bin_width, b.bins_of) for b in bands if b.bin_width > 1})
-    if bins:
-        parts.append(f"each point: mean of {' or '.join(f'{width} {of}' for width, of in bins)}")
+    for of in sorted({b.bins_of for b in bands}):
+        widths = sorted({b.bin_width for b in bands if b.bin_width > 1 and b.bins_of == of and len(b.x)})
+        if widths:
+            parts.append(f"each point: mean of {' or '.join(map(str, widths))} {of}")
     floored = sum(b.floored for b in bands)
     if floored:
         parts.append(f"{floored} values ≤ 0 drawn at the smallest positive one")

@@ -14,7 +14,8 @@ from lop_lightning.analysis.find import find_runs, group_by_task, relabelled
 from lop_lightning.analysis.labels import stream_titles
 from lop_lightning.analysis.over_epochs import RULES
 from lop_lightning.analysis.runs import Run
-from lop_lightning.report.arguments import OneLineParser, check, count, level, names, one_of
+from lop_lightning.console import OneLineParser
+from lop_lightning.report.arguments import check, count, level, names, one_of
 from lop_lightning.report.paper_figures import PAPERS
 from lop_lightning.report.progress import tracked
 

@@ -102,6 +102,8 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
 
 def _draw_band(axes: Axes, line: Line, shade: float, zorder: float) -> None:
     band, colour = line.band, line.colour
+    if not len(band.x):
+        return  # the run is shorter than one bin
     marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(band.x) <= FEW_POINTS else {}
     if np.isfinite(band.low).any():
         axes.fill_between(band.x, band.low, band.high, color=colour, alpha=shade, linewidth=0, zorder=zorder)

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lop_lightning.errors import check_flag  # noqa: F401
-
 Batch = tuple[Tensor, Tensor]
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lop_lightning.errors import ConfigError, check_choice, check_count
+from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag
 from lop_lightning.randomness import generator
 from lop_lightning.tasks.augmentation import draw_looks
-from lop_lightning.tasks.base import Batch, StackedTask, StreamSpec, Task, check_flag
+from lop_lightning.tasks.base import Batch, StackedTask, StreamSpec, Task
 from lop_lightning.tasks.cifar100 import CLASSES, DEVIATION, MEAN, SIDE, TEST_IMAGES, TRAIN_IMAGES, cifar100
 from lop_lightning.tasks.image_sets import ColourImages, ImageSet, TransformedSet, whole
 from lop_lightning.tasks.stream import TaskStream

@@ -74,6 +74,7 @@ def test_permuted_mnist_at_several_rates_of_change(tmp_path):
     for length, values in ((250_000, np.arange(9) / 100), (1_000_000, [0.3, 0.4])):
         rows = rows_of("online_accuracy", [values], updates=length)
         write_exact(tmp_path, rows, name=str(length), task__task_length=length, task__tasks=len(values))
+    write_exact(tmp_path, rows_of("online_accuracy", [[0.5]]), "cbp", task__task_length=10)  # shorter than a point
     plots, missing = drawn(tmp_path)
     assert missing == [f"{name}: no run recorded {metrics}" for name, metrics in (
         ("weight_magnitude", "start_weight_magnitude or weight_magnitude"),
@@ -83,6 +84,7 @@ def test_permuted_mnist_at_several_rates_of_change(tmp_path):
     plot = plots["rate_of_change"]
     assert line(plot, "bp task_length=250000") == {1_000_000: 1.5, 2_000_000: 5.5}
     assert line(plot, "bp task_length=1000000") == {1_000_000: 30, 2_000_000: 40}
+    assert len(plot.figure().legends[0].get_texts()) == 2
     assert "mean of 4 tasks" in plot.figure().get_supxlabel().replace("\u00a0", " ")
 
 

@@ -88,7 +88,13 @@ def test_jobs_of_a_line(line, expected):
 def test_help(lop):
     code, out, _ = lop("--help", runs_dir=None)
     assert code == 0
-    for words in ("lop task=gmm algo=cbp", "algo: bp, cbp, head_reset, l2", "hardware: cpu, gpu", "lop --cfg job", "submitit"):
+    for words in (
+        "lop task=gmm algo=cbp",
+        "algo: bp, cbp, head_reset, l2",
+        "hardware: cpu, gpu",
+        "lop --cfg job",
+        "submitit",
+    ):
         assert words in out
     assert len(out.splitlines()) <= 45
 
