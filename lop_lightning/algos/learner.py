@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
+from lop_lightning.algos.forward import ForwardPass
 from lop_lightning.algos.lift import Execution, Lifted
 from lop_lightning.algos.losses import accuracy, loss_function, mask_outputs
 from lop_lightning.algos.method import Method
@@ -22,7 +23,7 @@ from lop_lightning.algos.population import Population, build_network, fitting_ne
 from lop_lightning.algos.step import Backward, Step
 from lop_lightning.errors import ConfigError
 from lop_lightning.networks import HiddenLayer, Network, NetworkFactory, Trace
-from lop_lightning.networks.base import Tracer, stacked_trace, traced
+from lop_lightning.networks.base import Tracer, traced
 from lop_lightning.optimizers import Optimizer
 from lop_lightning.optimizers.base import Params
 from lop_lightning.tasks.base import Chunk, StreamSpec
@@ -54,7 +55,7 @@ class Learner(Method, L.LightningModule):
         """Gradients of loss and penalty, and all that the two passes showed."""
 
         def objective(params: Params) -> tuple[Tensor, tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]]:
-            trace = traced(self._tracers[0], {**params, **state["buffers"]}, x)
+            trace = traced(self._tracer[0], {**params, **state["buffers"]}, x)
             output = mask_outputs(trace.output, active)
             loss = self.loss(output, y)
             penalty = self.penalty(params, state["method"])
@@ -98,11 +99,13 @@ class Learner(Method, L.LightningModule):
         network = fitting_network(self.build, self.seeds[0], spec)
         self.layers: tuple[HiddenLayer, ...] = network.hidden_layers()
         self.output_parameters = network.output_parameters()
-        # In a tuple, so that they are no submodules: Lightning would move their weightless parameters to the device.
-        self._tracers = (Tracer(network.to("meta").train()), Tracer(deepcopy(network).eval()))
+        # In a tuple, so that it is no submodule: Lightning would move its weightless parameters to the device.
+        self._tracer = (Tracer(network.to("meta").train()),)
+        silent = Tracer(deepcopy(network).eval())
         self.population = self.new_population()
         maps = any(layer.unit_axis != -1 for layer in self.layers)
         self._lifted = Lifted(self.update, self.population.state, self.execution, maps)
+        self._forward = ForwardPass(silent, self.execution, self._lifted.loops)
 
     def new_population(self, *purpose: object) -> Population:
         """Fresh networks, one a seed; a ``purpose`` makes them independent of the learner's own."""
@@ -175,17 +178,16 @@ class Learner(Method, L.LightningModule):
 
     @property
     def seed_slices(self) -> list[slice]:
-        """How the seeds are best taken for a forward pass: all at once, or one by one where networks convolve."""
-        return [slice(row, row + 1) for row in range(len(self.seeds))] if self._lifted.loops else [slice(None)]
+        """How the seeds are best taken for a forward pass (see :class:`lop_lightning.algos.forward.ForwardPass`)."""
+        return self._forward.rows(len(self.seeds))
 
     def trace(self, population: Population, inputs: Tensor, rows: slice = slice(None)) -> Trace:
         """What the networks of some seeds show on ``inputs [S, N, ...]``: all of the trace gets a leading seed axis."""
-        tensors = {name: tensor[rows] for name, tensor in population.tensors.items()}
-        return stacked_trace(self._tracers[1], tensors, inputs, self._lifted.loops)
+        return self._forward.trace(population.tensors, inputs, rows)
 
     def outputs(self, population: Population, inputs: Tensor) -> Tensor:
         """Outputs ``[S, N, outputs]`` of all networks on ``inputs [S, N, ...]``."""
-        return torch.cat([self.trace(population, inputs[rows], rows).output for rows in self.seed_slices])
+        return self._forward.outputs(population.tensors, inputs)
 
     def network(self, seed: int) -> Network:
         """The plain module of one seed, with a copy of its parameters and buffers, in evaluation mode."""

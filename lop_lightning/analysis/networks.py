@@ -15,7 +15,7 @@ from lop_lightning.tasks import TaskStream
 
 
 def kept_tasks(run: str | Path) -> list[int]:
-    """The tasks before which the run kept its networks (``callbacks.keep_networks``); the last may be the stream's end."""
+    """The tasks before which the run kept its networks (``callbacks.keep_networks``); the last may be the end."""
     return sorted(int(path.stem.removeprefix("task-")) for path in (Path(run) / "networks").glob("task-*.pt"))
 
 

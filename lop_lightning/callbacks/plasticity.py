@@ -115,7 +115,7 @@ def on_set(learner: Learner, population: Population, data: StackedTask, active: 
     return torch.stack(loss).sum(0) / data.size, torch.stack(share).sum(0) / data.size
 
 
-def slices(data: StackedTask, size: int = 500) -> Iterator[tuple[Tensor, Tensor, int]]:
+def slices(data: StackedTask, size: int = 250) -> Iterator[tuple[Tensor, Tensor, int]]:
     """The examples of all seeds in order: inputs ``[S, n, ...]``, targets ``[S, n, ...]``, n at most ``size``."""
     for begin in range(0, data.size, size):
         end = min(begin + size, data.size)
