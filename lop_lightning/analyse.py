@@ -6,16 +6,18 @@ The same measures as in the record (there they are taken while the run goes on),
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from lop_lightning.algos import Learner
 from lop_lightning.analysis.find import find_runs
-from lop_lightning.analysis.networks import kept_networks, kept_tasks
+from lop_lightning.analysis.networks import kept_networks, kept_tasks, read_config
 from lop_lightning.analysis.runs import Run
 from lop_lightning.callbacks.classes import on_classes
 from lop_lightning.callbacks.plasticity import Measurement, on_evaluation, on_other_tasks
@@ -36,11 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Analyses runs. Returns 0; what the user can mend is one line on stderr and exit code 2."""
     command = OneLineParser(prog="lop-analyse", description=__doc__.partition("\n")[0].partition(": ")[2])
     command.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="run directories, or folders above them")
+    command.add_argument("--trust", action="store_true", help="run classes of your own that no YAML of conf/ names")
     arguments: argparse.Namespace = command.parse_args(argv)
     errors = Console(stderr=True)
     try:
         for run in find_runs(arguments.runs):
-            print(analyse(run, errors))
+            print(analyse(run, errors, arguments.trust))
     except (LopError, ValueError) as error:
         command.error(str(error))
     except OSError as error:
@@ -48,21 +51,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def analyse(run: Run, errors: Console) -> Path:
+def analyse(run: Run, errors: Console, trust: bool = False) -> Path:
     """Writes ``analysis.csv`` of a run; returns its path.
 
     Before each task for which networks were kept: mean absolute weight, and the representation on the data of other
     tasks that the stream names. After the last task: held-out sets, and accuracy on each class by itself.
 
     Raises:
-        LopError: the run kept no networks, or its data are not there.
+        LopError: the run kept no networks, its data are not there, or, without ``trust``, its configuration names a
+            class that no YAML of ``conf/`` does.
     """
     tasks = kept_tasks(run.directory)
     if not tasks:
         kept_networks(run.directory, 0)
-    config = OmegaConf.merge(OmegaConf.create(run.config), {"hardware": {"compile": False}})
-    experiment = prepare(config)  # type: ignore[arg-type]
-    stream, learner = experiment.stream, experiment.learner
+    stream, learner = _objects(read_config(run.directory, trust, "lop-analyse --trust runs it"))
     target, beside = run.directory / FILE, run.directory / f"{FILE}.part"
     beside.unlink(missing_ok=True)
     record = Record(beside)
@@ -72,13 +74,29 @@ def analyse(run: Run, errors: Console) -> Path:
             place = (task, 0, stream.updates_before(Position(task)))
             for name, layer, values in _measured(learner, stream, task):
                 record.write(stream.seeds, place, name, values, layer)
+        record.close()
+        beside.replace(target)
     except BaseException:
         record.close()
         beside.unlink(missing_ok=True)
         raise
-    record.close()
-    beside.replace(target)
     return target
+
+
+def _objects(config: dict[str, Any]) -> tuple[TaskStream, Learner]:
+    """The run's stream and method, on this machine, which need not be the one that it was trained on."""
+    trained_on = config["hardware"]
+    here = {
+        **trained_on,
+        "compile": False,
+        "accelerator": "cpu" if trained_on["accelerator"] == "cpu" else "auto",
+        "threads": min(trained_on["threads"], os.cpu_count() or 1),
+    }
+    experiment = prepare(OmegaConf.create({**config, "hardware": here, "logger": {"name": "none"}}))
+    stream, learner = experiment.stream, experiment.learner
+    assert learner.population is not None
+    stream.device = learner.population.keys.device
+    return stream, learner
 
 
 def _measured(learner: Learner, stream: TaskStream, task: int) -> Iterator[Measurement]:

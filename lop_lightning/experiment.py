@@ -56,7 +56,7 @@ def prepare(config: DictConfig) -> Experiment:
         LopError: see :func:`lop_lightning.config.build`.
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    hardware = {key: value for key, value in plain["hardware"].items() if key != "name"}
+    hardware = {key: value for key, value in plain["hardware"].items() if key not in ("name", "launcher")}
     accelerator, threads, chunk = (hardware.pop(key) for key in ("accelerator", "threads", "chunk"))
     execution = build("hardware", {"_target_": "lop_lightning.algos.Execution", **hardware})
     torch.set_num_threads(_threads(threads))
@@ -83,6 +83,7 @@ def _callbacks(nodes: dict[str, Any], directory: RunDirectory) -> list[Any]:
     given: dict[str, dict[str, Any]] = {
         "checkpoint": {"directory": directory.checkpoints, "run": directory.identity},
         "keep_networks": {"directory": directory.networks, "run": directory.identity},
+        "progress": {"directory": directory.path},
     }
     own = [name for name in nodes if name not in ("name", *_FIRST, *_LAST)]
     return [build(f"callbacks.{name}", nodes.get(name), **given.get(name, {})) for name in (*_FIRST, *own, *_LAST)]

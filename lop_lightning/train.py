@@ -2,61 +2,97 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 
+from lop_lightning import rerun, tune
 from lop_lightning.analysis.runs import read_run
 from lop_lightning.callbacks import Interrupted
-from lop_lightning.config import composed, config_directory, jobs, parse, plainly, usage
+from lop_lightning.config import composed, config_directory, expanded, jobs, parse, plainly, usage
+from lop_lightning.config.overrides import command_of
+from lop_lightning.console import say
 from lop_lightning.errors import LopError
 from lop_lightning.experiment import Experiment, prepare
+from lop_lightning.launch.sweep import checked, launch, launcher_of
 from lop_lightning.records import Record, RunDirectory, begin_logging, end_logging, latest_checkpoint
 from lop_lightning.report.table import run_table, summary_rows
 from lop_lightning.trainer import stream_trainer
 
-__all__ = ["Experiment", "main", "prepare", "run", "sweep"]
+__all__ = ["Experiment", "main", "prepare", "run", "sweep", "work"]
 
 _SWEEP_FLAGS = ("-m", "--multirun")
 
 
 def main() -> None:
-    """Console entry; exits with 0 when done, 2 with one line when something must be mended."""
+    """Console entry; exits with 0 when done, 2 with one line when something must be mended.
+
+    Without ``-m`` one run, in this process; with it all combinations. Where ``hardware`` has a launcher (``slurm_gpu``,
+    ``slurm_cpu``, ``local``), both are handed to it.
+    """
     arguments = sys.argv[1:] = plainly(sys.argv[1:])
     flags = [argument for argument in arguments if argument.startswith("-")]
     settings = [argument for argument in arguments if argument not in flags]
-    try:
-        if not flags:
-            run(composed(settings))
+    with _leaving():
+        if any(flag.startswith("--rerun") for flag in flags):
+            sys.exit(rerun.main(arguments, run, say))
+        elif not flags:
+            _run_or_submit(settings)
         elif flags in (["--help"], ["-h"]):
             print(usage())
         elif all(flag in _SWEEP_FLAGS for flag in flags):
             _sweep_or_launch(settings)
         else:
             _hydra_entry()
+
+
+@contextlib.contextmanager
+def _leaving() -> Iterator[None]:
+    """Turns what may be raised inside into a line and an exit code."""
+    try:
+        yield
     except Interrupted as stop:
         _leave(stop)
     except LopError as error:
-        _say(str(error))
+        say(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
-        _say("SIGINT: stopped; nothing was being trained")
+        say("SIGINT: stopped; nothing was being trained")
         sys.exit(128 + signal.SIGINT)
 
 
+def _run_or_submit(settings: list[str]) -> None:
+    config = composed(settings)
+    launcher = launcher_of([config])
+    if launcher is None or (found := checked([settings], [config]))[0].directory.done:
+        run(config)
+    else:
+        launch(launcher, found, work)
+
+
 def _sweep_or_launch(settings: list[str]) -> None:
+    settings = expanded(settings)
+    sys.argv[1:] = ["-m", *settings]
+    if any(command_of(setting) == "tune" for setting in settings):
+        tune.main(settings, run, say)
+        return
     lines = jobs(parse(settings))
-    if not any(setting.startswith("hydra") for setting in settings):
+    of_hydra = any(setting.startswith("hydra") for setting in settings)
+    if not of_hydra:
         sweep(lines)
         return
-    for line in lines:  # built where they run: this machine may have no GPU
-        composed(line)
+    configs = [composed(line) for line in lines]  # built where they run: this machine may have no GPU
+    if launcher_of(configs) is not None:
+        name = configs[0].hardware.name
+        raise LopError(f"hardware={name} does not go with settings of Hydra: it has a launcher of its own")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that a job's error comes here as it is
     _hydra_entry()
 
@@ -70,25 +106,39 @@ def _hydra_entry(config: DictConfig) -> None:
 
 
 def sweep(lines: list[list[str]]) -> None:
-    """Runs several command lines one after another in this process; one that fails does not stop the others.
+    """Runs several command lines: one after another in this process, or where ``hardware`` sends them.
+
+    One that fails does not stop the others.
 
     Raises:
         LopError: a configuration is wrong (then nothing was trained), or some runs failed.
     """
-    for line in lines:
-        prepare(composed(line))
+    configs = [composed(line) for line in lines]
+    launcher = launcher_of(configs)
+    if launcher is not None:
+        launch(launcher, checked(lines, configs), work)
+        return
+    for config in configs:
+        prepare(config)
     failed = 0
-    for number, line in enumerate(lines, 1):
-        _say(f"job {number}/{len(lines)}: {' '.join(line)}")
+    for number, (line, config) in enumerate(zip(lines, configs), 1):
+        say(f"job {number}/{len(lines)}: {' '.join(line)}")
         try:
-            run(composed(line))
+            run(config)
         except Interrupted:
             raise
         except LopError as error:
-            _say(str(error))
+            say(str(error))
             failed += 1
     if failed:
         raise LopError(f"{failed} of {len(lines)} jobs failed; the same command runs again only what is not done")
+
+
+def work(line: list[str]) -> None:
+    """Runs one command line here, whatever launcher it names: this process is a job's, and leaves as ``main`` does."""
+    sys.argv = ["lop", *line]
+    with _leaving():
+        run(composed(line))
 
 
 def run(config: DictConfig) -> RunDirectory:
@@ -102,13 +152,18 @@ def run(config: DictConfig) -> RunDirectory:
     directory = experiment.directory
     directory.check_format()
     if directory.done:
-        _say(f"already done: {directory.path}")
+        say(f"already done: {directory.path}")
     else:
         experiment.stream.stacked(experiment.stream.position.task)  # data that is missing or damaged shows here
         layers = {layer.name: {"width": layer.width} for layer in experiment.learner.layers}
         directory.open({"layers": layers})
         try:
             _train(experiment)
+        except Interrupted:
+            raise
+        except Exception as error:
+            directory.fail(_in_one_line(error))
+            raise
         finally:
             directory.close()
     _show(directory)
@@ -119,11 +174,11 @@ def _train(experiment: Experiment) -> None:
     directory, stream, watcher = experiment.directory, experiment.stream, experiment.watcher
     resume, complaints = latest_checkpoint(directory.checkpoints, directory.identity)
     for complaint in complaints:
-        _say(f"{complaint}; using {resume} instead")
+        say(f"{complaint}; using {resume} instead")
     if resume is None:
         directory.record.unlink(missing_ok=True)  # rows of a run that was killed before its first checkpoint
     else:
-        _say(f"going on from {resume}")
+        say(f"going on from {resume}")
     begun = time.monotonic()
     begin_logging(experiment.loggers)
     watcher.record = Record(directory.record)
@@ -151,6 +206,11 @@ def _train(experiment: Experiment) -> None:
     })  # fmt: skip
 
 
+def _in_one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, LopError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
 def _saved(directory: RunDirectory) -> str:
     last, _ = latest_checkpoint(directory.checkpoints, directory.identity)
     return f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
@@ -165,14 +225,10 @@ def _show(directory: RunDirectory) -> None:
 
 
 def _leave(stop: Interrupted) -> NoReturn:
-    _say(str(stop))
+    say(str(stop))
     if callable(stop.previous) and stop.previous is not signal.default_int_handler:
         stop.previous(stop.number, None)
     sys.exit(128 + stop.number)
-
-
-def _say(line: str) -> None:
-    print(f"lop: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ MAY_IMPORT = {  # the rooms of the library that each room knows, besides itself
     "prepare": {*GROUND, "tasks"},
     "analysis": {*GROUND, "metrics", "networks", "tasks", "records", "config"},
     "report": {*GROUND, "metrics", "records", "analysis"},
+    "wandb_tools": {*GROUND, "records", "analysis", "report"},
+    "launch": {*GROUND, "tasks", "records", "callbacks", "config", "analysis", "report", "experiment"},
 }
 PLAIN_TORCH = ("metrics", "networks", "optimizers", "layers")
 

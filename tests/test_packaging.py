@@ -13,12 +13,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TOP = (
     "algos",
+    "analyse",
     "analysis",
     "callbacks",
     "config",
+    "layers",
     "metrics",
     "networks",
     "optimizers",
+    "prepare",
     "records",
     "report",
     "tasks",
@@ -74,6 +77,7 @@ def test_the_wheel_holds_every_configuration_and_the_type_marker(wheel):
     }
     assert len(configurations) > 10
     assert not configurations - names
+    assert [name for name in configurations if name.startswith("lop_lightning/conf/_scales/experiment/")]
     assert "lop_lightning/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
 
@@ -84,11 +88,39 @@ def test_an_installed_package_finds_its_configurations(installed, tmp_path):
         "from lop_lightning.config import composed, config_directory, config_groups\n"
         f"for name in {TOP!r}: importlib.import_module('lop_lightning.' + name)\n"
         "print(json.dumps([lop_lightning.__file__, str(config_directory()), config_groups(),"
-        " composed(['task=gmm', 'algo=cbp']).algo.name]))"
+        " composed(['task=gmm', 'algo=cbp']).algo.name, composed(['task=gmm', '+scale=smoke']).task.n]))"
     )
-    package, conf, groups, algo = python(installed, code, tmp_path)
+    package, conf, groups, algo, n = python(installed, code, tmp_path)
     assert Path(package).is_relative_to(installed)
     assert Path(conf) == installed / "lop_lightning" / "conf"
-    expected = {folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir()}
-    assert set(groups) == expected
-    assert algo == "cbp"
+    folders = {folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir()}
+    assert set(groups) == folders - {"_scales", "sweep", "tune"}
+    assert (algo, n) == ("cbp", 8)
+
+
+def test_every_room_and_every_command_is_installed(wheel, installed):
+    rooms = {path.name for path in (ROOT / "lop_lightning").iterdir() if (path / "__init__.py").exists()}
+    assert rooms <= set(TOP)
+    for path in (ROOT / "lop_lightning").rglob("*.py"):
+        assert (installed / path.relative_to(ROOT)).exists(), path
+    archive = zipfile.ZipFile(wheel)
+    (entries,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+    scripts = {line.partition(" ")[0] for line in archive.read(entries).decode().splitlines()[1:] if line}
+    assert scripts == {"lop", "lop-report", "lop-analyse", "lop-prepare"}
+    assert {path.name for path in (installed / "bin").iterdir()} == scripts
+
+
+@pytest.mark.parametrize("command", ["lop-analyse", "lop-prepare"])  # the other two run in other tests
+def test_every_command_says_how_it_is_used(installed, tmp_path, command):
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [installed / "bin" / command, "--help"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert command in done.stdout
+    assert not list(tmp_path.iterdir())

@@ -89,10 +89,11 @@ def build_network(factory: Callable[[], Network], seed: int, *purpose: object) -
 def stack_networks(
     networks: Sequence[Network], dtype: torch.dtype, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Parameters and buffers of S networks, by name, with a leading seed axis."""
+    """Parameters and buffers of S networks, by name, with a leading seed axis; whole numbers stay whole numbers."""
 
     def stacked(named: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        return {name: torch.stack([p[name].detach() for p in named]).to(device, dtype) for name in named[0]}
+        together = {name: torch.stack([p[name].detach() for p in named]) for name in named[0]} if named else {}
+        return {name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in together.items()}
 
     parameters = stacked([dict(network.named_parameters()) for network in networks])
     return parameters, stacked([dict(network.named_buffers()) for network in networks])

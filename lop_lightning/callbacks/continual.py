@@ -121,6 +121,7 @@ class ContinualLearning(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
         """When a task has ended (and its fresh reference is trained): shows it to the loggers."""
         if self.stream.position.epoch == 0:
+            self.record.flush()  # some loggers read it
             self._mirror.log(trainer.loggers, [seed not in self.dropped for seed in self.learner.seeds])
 
     def on_exception(self, trainer: L.Trainer, learner: L.LightningModule, exception: BaseException) -> None:

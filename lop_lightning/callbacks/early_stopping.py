@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lop_lightning.callbacks.continual import parts
 from lop_lightning.callbacks.evaluation import Evaluation
-from lop_lightning.errors import RunError, check_choice
+from lop_lightning.errors import RunError, check_choice, nearest
 from lop_lightning.tasks import Chunk
 
 
@@ -26,7 +26,7 @@ class EarlyStopping(L.Callback):
         mode: Whether ``max`` or ``min`` is best.
 
     Raises:
-        RunError: there is no such metric.
+        RunError: when training starts: there is no such metric, or it is measured only when a task has ended.
 
     Source: Dohare et al. (2024), class-incremental CIFAR-100.
     """
@@ -36,6 +36,21 @@ class EarlyStopping(L.Callback):
         self.metric, self.sign = metric, 1.0 if mode == "max" else -1.0
         self._best: Tensor | None = None
         self._copy: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+        """Looks whether the metric will be there."""
+        if self.metric is None:
+            return
+        stream, module = parts(trainer, learner)
+        kinds = ("loss", "accuracy") if module.spec.is_classification else ("loss",)
+        names = [f"{name}_{kind}" for name in stream.stacked_evaluation(stream.position.task) for kind in kinds]
+        setting = f"callbacks.early_stopping.metric={self.metric}"
+        if self.metric not in names:
+            has = f"has {', '.join(names)}" if names else "has no held-out sets"
+            raise RunError(f"{setting} is not measured: this stream {has}{nearest(self.metric, names)}")
+        evaluation = next((c for c in trainer.callbacks if isinstance(c, Evaluation)), None)  # type: ignore[attr-defined]
+        if stream.epochs_per_task > 1 and (evaluation is None or evaluation.every_epochs is None):
+            raise RunError(f"{setting} finds no best epoch: evaluate within tasks, callbacks.evaluation.every_epochs=1")
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -67,11 +82,9 @@ class EarlyStopping(L.Callback):
         self._best, self._copy = state_dict["best"], dict(state_dict["copy"])
 
     def _found(self, latest: dict[str, Tensor]) -> Tensor:
-        if self.metric not in latest:
-            raise RunError(
-                f"callbacks.early_stopping.metric={self.metric} is not measured: this stream has {', '.join(latest)}"
-            )
-        return self.sign * latest[self.metric].cpu()
+        assert self.metric is not None
+        loss = latest[self.metric.rpartition("_")[0] + "_loss"]  # outputs that are no numbers have an accuracy too
+        return (self.sign * latest[self.metric].masked_fill(~loss.isfinite(), float("nan"))).cpu()
 
     def _keep_better(self, value: Tensor, tensors: dict[str, Tensor]) -> None:
         if self._best is None:

@@ -17,7 +17,8 @@ from lop_lightning.tasks import Chunk
 class Evaluation(L.Callback):
     """Records ``<set>_loss`` and ``<set>_accuracy`` on every held-out set of the task (``test``, ``validation``, …).
 
-    At the end of a stream that presents classes in an order, also ``<set>_class_accuracy`` of each of them.
+    At the end of a stream that presents classes in an order, also ``<set>_class_accuracy`` of each of them, by the
+    networks that early stopping has left.
 
     Args:
         every_epochs: Evaluate after every n-th epoch of a task, and after its last; ``null``: after its last only.
@@ -43,7 +44,12 @@ class Evaluation(L.Callback):
         self.latest = {name: values for name, _, values in measured}
         place = (batch.begin.task, epoch, module.population.updates)  # type: ignore[union-attr]
         watcher_of(trainer).write(place, measured)
-        if batch.end.task == stream.tasks:
+
+    def on_train_epoch_end(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+        """After the last task: accuracy by class."""
+        stream, module = parts(trainer, learner)
+        if stream.finished:
+            place = (stream.tasks - 1, stream.epochs_per_task - 1, module.population.updates)  # type: ignore[union-attr]
             watcher_of(trainer).write(place, on_classes(module, module.population, stream, stream.tasks - 1))  # type: ignore[arg-type]
 
 

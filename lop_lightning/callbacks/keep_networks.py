@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 
@@ -37,12 +36,10 @@ class KeepNetworks(L.Callback):
         if self.every_tasks is not None and batch.starts_task and batch.begin.task % self.every_tasks == 0:
             self._write(batch.begin.task, learner, trainer)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, learner: L.LightningModule, outputs: Any, batch: Chunk, batch_idx: int
-    ) -> None:
-        """After the last task."""
+    def on_train_epoch_end(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+        """After the last task, when early stopping has put the best networks back."""
         stream, _ = parts(trainer, learner)
-        if self.every_tasks is not None and batch.ends_task and batch.end.task == stream.tasks:
+        if self.every_tasks is not None and stream.finished:
             self._write(stream.tasks, learner, trainer)
 
     def _write(self, task: int, learner: L.LightningModule, trainer: L.Trainer) -> None:

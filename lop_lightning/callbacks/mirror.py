@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from lop_lightning.records import Follower
+
 Rows = dict[int, dict[str, list[Tensor]]]
 """By task, then by ``metric`` or ``layer/metric``: the values ``[S]`` of each row."""
 
@@ -27,13 +29,17 @@ class Mirror:
     def log(self, loggers: Sequence[Logger], kept: Sequence[bool]) -> None:
         """Gives every logger the mean of each metric over the seeds that are ``kept``; the step is the task.
 
+        One that reads the record is only told the task.
         Of several rows a task an online series is averaged, and of any other metric the last one counts.
         """
         chosen = torch.tensor(kept)
         for task, metrics in self._rows.items():
             means = {name: _of_task(name, rows)[chosen].mean().item() for name, rows in metrics.items()}
             for logger in loggers:
-                logger.log_metrics(means, step=task)
+                if isinstance(logger, Follower):
+                    logger.follow(task)
+                else:
+                    logger.log_metrics(means, step=task)
         self._rows = {}
 
     def state(self) -> dict[str, Any]:

@@ -132,12 +132,13 @@ def on_evaluation(learner: Learner, population: Population, stream: TaskStream, 
 def on_other_tasks(learner: Learner, population: Population, stream: TaskStream, task: int) -> Iterator[Measurement]:
     """What the hidden layers make of data that the stream names, before ``task`` is learnt: ``<name>_<measure>``."""
     for name, data in stream.representation_sets(task).items():
-        shown = m.Representation()
+        shown = [(rows, m.Representation()) for rows in learner.seed_slices]
         for inputs, _, _ in slices(data, 100):
-            trace = learner.trace(population, inputs)
-            views = {layer.name: torch.vmap(layer.samples)(trace.activations[layer.name]) for layer in learner.layers}
-            shown.add(views)
-        yield from ((f"{name}_{measure}", "", values) for measure, values in shown.measures().items())
+            for rows, one in shown:
+                activations = learner.trace(population, inputs[rows], rows).activations
+                one.add({layer.name: torch.vmap(layer.samples)(activations[layer.name]) for layer in learner.layers})
+        measured = [one.measures() for _, one in shown]
+        yield from ((f"{name}_{key}", "", torch.cat([values[key] for values in measured])) for key in measured[0])
 
 
 def _named(learner: Learner, prefix: str, loss: Tensor, share: Tensor) -> Iterator[Measurement]:

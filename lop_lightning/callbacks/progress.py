@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,29 +13,45 @@ from rich.table import Column
 from rich.text import Text
 
 from lop_lightning.callbacks.continual import ContinualLearning, parts
+from lop_lightning.callbacks.progress_file import ProgressFile
+from lop_lightning.errors import check_number
 from lop_lightning.tasks import Chunk
 
 
 class ProgressBar(L.Callback):
     """One line on a terminal; where there is none (a log file), a plain line every ``log_seconds``.
 
+    The same is kept in ``progress.json`` of the run directory, whether or not it is shown.
+
     Args:
         enabled: Whether to show anything.
         log_seconds: Seconds between lines in a log.
+        file_seconds: Seconds between writes of ``progress.json``, at ends of chunks.
+        directory: The run directory; ``None`` writes no file.
     """
 
-    def __init__(self, enabled: bool = True, log_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        enabled: bool = True,
+        log_seconds: float = 30.0,
+        file_seconds: float = 5.0,
+        directory: Path | None = None,
+    ) -> None:
+        check_number("file_seconds", file_seconds, 0)
         self.enabled, self.log_seconds = enabled, log_seconds
+        self.file = ProgressFile(None if directory is None else directory / "progress.json", file_seconds)
         self.console = Console(stderr=True)
         self._bar: Progress | None = None
+        self._latest: dict[str, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
         """Starts the clock."""
+        self.stream, module = parts(trainer, learner)
+        self._begun, self._done_before = time.monotonic(), self.stream.updates_before(self.stream.position)
+        self._note(self.stream.position.task, self._done_before, None, at_once=True)
         if not self.enabled:
             return
-        self.stream, module = parts(trainer, learner)
         self._watcher = next((c for c in trainer.callbacks if isinstance(c, ContinualLearning)), None)  # type: ignore[attr-defined]
-        self._begun, self._done_before = time.monotonic(), self.stream.updates_before(self.stream.position)
         self._logged = self._begun
         total = self.stream.total_updates
         self._bar = Progress(
@@ -52,20 +69,23 @@ class ProgressBar(L.Callback):
         self, trainer: L.Trainer, learner: L.LightningModule, outputs: Any, batch: Chunk, batch_idx: int
     ) -> None:
         """Moves on."""
+        done, now = self.stream.updates_before(batch.end), time.monotonic()
+        speed = (done - self._done_before) / (now - self._begun)
+        self._note(batch.begin.task, done, speed, at_once=done == self.stream.total_updates)
         if self._bar is None:
             return
-        done = self.stream.updates_before(batch.end)
         place, value = self._place(batch.begin.task), self._value()
         self._bar.update(self._line, completed=done, place=place, value=value)
-        now = time.monotonic()
         if not self.console.is_terminal and now - self._logged >= self.log_seconds:
-            self._logged, speed = now, (done - self._done_before) / (now - self._begun)
+            self._logged = now
             left = (self.stream.total_updates - done) / max(speed, 1e-9)
             line = f"task {place}  {_speed_text(speed, len(self.stream.seeds))}  {left:.0f} s left  {value}"
             self.console.print(line, soft_wrap=True, highlight=False)
 
     def on_exception(self, trainer: L.Trainer, learner: L.LightningModule, exception: BaseException) -> None:
         """Lightning does not tear down after an exception; the terminal must have its cursor back."""
+        if self._latest:
+            self.file.write(at_once=True, **self._latest)
         self.teardown(trainer, learner, "fit")
 
     def teardown(self, trainer: L.Trainer, learner: L.LightningModule, stage: str) -> None:
@@ -73,6 +93,12 @@ class ProgressBar(L.Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def _note(self, task: int, done: int, speed: float | None, at_once: bool = False) -> None:
+        total, tasks = self.stream.total_updates, self.stream.tasks
+        self._latest = {"task": min(task + 1, tasks), "tasks": tasks, "updates": done, "total": total,
+                        "updates_per_second": speed}  # fmt: skip
+        self.file.write(at_once, **self._latest)
 
     def _place(self, task: int) -> str:
         return f"{task + 1}/{self.stream.tasks}"

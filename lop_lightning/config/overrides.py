@@ -15,6 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lop_lightning.errors import LopError, as_written, nearest
 
+COMMANDS = ("sweep", "tune")
+"""Folders of ``conf/`` that say which runs to make, and so are no part of the configuration of one."""
+
 
 def config_directory() -> Path:
     """Where ``conf/`` is: inside an installed package, or beside it in a checkout."""
@@ -64,6 +67,12 @@ def jobs(overrides: Sequence[Override]) -> list[list[str]]:
     return combined
 
 
+def command_of(argument: str) -> str:
+    """``sweep`` of ``+sweep=NAME`` or ``sweep=NAME``, ``tune`` likewise; nothing for a setting of a run."""
+    key = argument.removeprefix("+").partition("=")[0]
+    return key if key in COMMANDS else ""
+
+
 def composed(arguments: Sequence[str]) -> DictConfig:
     """The configuration that a command line means.
 
@@ -71,6 +80,9 @@ def composed(arguments: Sequence[str]) -> DictConfig:
         LopError: a group, an option, a key or a value is unknown; the message names the legal ones and the nearest.
     """
     arguments = plainly(arguments)
+    for argument in arguments:
+        if command_of(argument):
+            raise LopError(f"'{argument}' stands for several runs: write lop -m {argument} ...")
     overrides = parse(arguments)
     groups = config_groups()
     for override in overrides:
@@ -92,12 +104,17 @@ def composed(arguments: Sequence[str]) -> DictConfig:
 
 def config_groups() -> dict[str, list[str]]:
     """The groups of the configuration and the options of each (``dohare2024/permuted/bp`` for one in folders)."""
-    root = config_directory()
     return {
-        folder.name: sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith((".", "_"))
+        folder.name: options_of(folder.name)
+        for folder in sorted(config_directory().iterdir())
+        if folder.is_dir() and not folder.name.startswith((".", "_")) and folder.name not in COMMANDS
     }
+
+
+def options_of(group: str) -> list[str]:
+    """The options of one group, or of one of :data:`COMMANDS`."""
+    folder = config_directory() / group
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
 def _check_group(override: Override, groups: dict[str, list[str]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lop_lightning.config.overrides import config_groups
+from lop_lightning.config.sweeps import command_options
 
 TEXT = """\
 lop trains networks on a stream of tasks, many seeds at once, and records what that does to their plasticity.
@@ -12,11 +13,14 @@ lop trains networks on a stream of tasks, many seeds at once, and records what t
   lop algo=cbp algo.replacement_rate=1e-3    a key of a group
   lop experiment=dohare2024/permuted_mnist/cbp +scale=laptop      a published setting, in minutes; smoke: in seconds
   lop -m algo=bp,l2,cbp optimizer.lr=1e-2,1e-3        all combinations, one after another
+  lop -m +sweep=step_sizes algo=cbp          a ready sweep: conf/sweep/step_sizes.yaml has its lists of values
+  lop -m +tune=step_size algo=bp,cbp         a search on seeds of its own, then the best on seeds=
+  lop --rerun RUN                            the same once more, in reruns/ (or runs_dir=): is it the same, bit for bit?
   lop -m hydra/launcher=submitit_slurm ...   the same as jobs of a cluster (also for a single one)
 
 The same command again goes on where it was stopped, or shows the result. lop-report draws the figures.
 
-Groups and their options:
+Groups and their options (sweep and tune: of lop -m):
 
 {groups}
 
@@ -26,7 +30,7 @@ All keys and their values: lop --cfg job, with any settings behind it. Of Hydra 
 def usage() -> str:
     """The text, with the options as they are in ``conf/``; those in folders are listed folder by folder."""
     lines = []
-    for group, options in config_groups().items():
+    for group, options in {**config_groups(), **command_options()}.items():
         folders: dict[str, list[str]] = {}
         for option in options:
             folder, _, name = option.rpartition("/")

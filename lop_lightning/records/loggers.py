@@ -1,27 +1,25 @@
-"""Mirrors of the record: loggers that are given each task's mean over seeds. The record stays the truth."""
+"""Mirrors of the record: loggers that are shown each task when it ends. The record stays the truth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 
-from lop_lightning.errors import RunError, check_choice
+from lop_lightning.errors import LopError, RunError
 
 
-def wandb_logger(directory: Path, run: str, project: str, entity: str | None, mode: str) -> Logger:
-    """Weights & Biases; the run's own hash is its id, so that a resumed run goes on in the same place.
+@runtime_checkable
+class Follower(Protocol):
+    """A logger that reads the record itself."""
 
-    Args:
-        directory: The run directory.
-        run: The run's identity.
-        project: W&B project.
-        entity: W&B team or user.
-        mode: ``online``, ``offline`` or ``disabled``.
-    """
-    check_choice("mode", mode, ("online", "offline", "disabled"))
-    return WandbLogger(project=project, entity=entity, mode=mode, id=run, resume="allow", save_dir=directory)
+    def follow(self, task: int) -> None:
+        """The rows of a task that has ended are in the record."""
+
+    def close(self) -> None:
+        """Ends it; what goes wrong is said, not raised."""
 
 
 def csv_logger(directory: Path, run: str) -> Logger:
@@ -38,18 +36,20 @@ def begin_logging(loggers: Sequence[Logger]) -> None:
     """Opens what loggers write to, before anything is trained.
 
     Raises:
-        RunError: a logger cannot begin (no account, no connection).
+        RunError: a logger cannot begin.
     """
     for logger in loggers:
         try:
             _ = logger.experiment  # type: ignore[attr-defined]
-        except Exception as error:  # W&B raises several kinds
+        except LopError:
+            raise
+        except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise RunError(f"logger: {reason}; logger=none does without, logger.mode=offline sends nothing") from error
+            raise RunError(f"logger: {reason}; logger=none does without") from error
 
 
 def end_logging(loggers: Sequence[Logger]) -> None:
-    """Ends W&B runs: else the next run of this process would be written into this one's."""
+    """Ends what loggers have begun, so that the next run of this process begins anew."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish()
+        if isinstance(logger, Follower):
+            logger.close()

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-import lop_lightning
-from lop_lightning.errors import RunError
+from lop_lightning.errors import ConfigError, RunError
+from lop_lightning.records import lock
+from lop_lightning.records.files import write_atomically
+from lop_lightning.records.provenance import write_session
 
 FORMAT = 2
 """Layout of run directories; another number is not read."""
@@ -31,8 +27,8 @@ VOLATILE = (
 )  # fmt: skip
 """Keys that do not change what is computed, and so do not change the directory."""
 
-_BEFORE_MARKER = {".lock", "run.json.part"}
-"""What a run that was killed, or found the disk full, in its first instant may leave."""
+_BEFORE_MARKER = {".lock", "run.json.part", "jobs.jsonl"}
+"""What a run that was submitted but not begun, was killed, or found the disk full, in its first instant may leave."""
 
 
 def identity(config: dict[str, Any]) -> str:
@@ -51,16 +47,21 @@ class RunDirectory:
 
     Args:
         config: The resolved configuration, plain containers.
+
+    Raises:
+        ConfigError: a name is no single folder, so that the run would lie elsewhere.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config, self.identity = config, identity(config)
-        names = [config[group]["name"] for group in NAMED]
+        names = [_folder(f"{group}.name", config[group]["name"]) for group in NAMED]
         self.path = Path(config["runs_dir"]).joinpath(*names, self.identity)
         self.record = self.path / "record.csv"
         self.checkpoints = self.path / "checkpoints"
         self.networks = self.path / "networks"
         self.summary = self.path / "summary.json"
+        self.failure = self.path / "failure.json"
+        self.jobs = self.path / "jobs.jsonl"
         self._lock: Any = None
 
     @property
@@ -96,15 +97,14 @@ class RunDirectory:
         self.check_format()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = lock.take(self.path)
+            self.failure.unlink(missing_ok=True)
             marker = {"format": FORMAT, "identity": self.identity, **(facts or {})}
             write_atomically(self.path / "run.json", json.dumps(marker, indent=1))
             self.checkpoints.mkdir(exist_ok=True)
             if not (self.path / "config.yaml").exists():
                 write_atomically(self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
-            with (self.path / "sessions.jsonl").open("a") as file:
-                file.write(json.dumps(circumstances()) + "\n")
+            write_session(self.path, self.config)
         except BlockingIOError:
             raise RunError(f"another process is training this run: {self.path}") from None
         except OSError as error:
@@ -123,6 +123,13 @@ class RunDirectory:
                 f"cannot write {self.summary}: {error.strerror}; all is trained: make room, run the same command again"
             ) from error
 
+    def fail(self, reason: str) -> None:
+        """Notes why a session ended, for who looks later; the next session takes the note away."""
+        try:
+            write_atomically(self.failure, json.dumps({"time": time.time(), "error": reason}))
+        except OSError:  # a full disk may be the very reason
+            self.failure.with_name(self.failure.name + ".part").unlink(missing_ok=True)
+
     def close(self) -> None:
         """Gives the lock back."""
         if self._lock is not None:
@@ -130,39 +137,7 @@ class RunDirectory:
             self._lock = None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """The file is whole or not there."""
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def circumstances() -> dict[str, Any]:
-    """When, where and with what code a session of the run began."""
-    versions = {"lop_lightning": lop_lightning.__version__, "python": platform.python_version()}
-    for package in ("torch", "lightning", "hydra-core", "numpy"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "?"
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": sys.argv,
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "versions": versions,
-        "git": _git("rev-parse", "HEAD"),
-        "changed": _git("status", "--porcelain", "--untracked-files=no"),
-    }
-
-
-def _git(*command: str) -> str:
-    try:
-        folder = Path(__file__).parent
-        done = subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
+def _folder(key: str, name: str) -> str:
+    if not all(letter.isalnum() or letter in "._+-" for letter in name) or name.startswith("."):
+        raise ConfigError(key, name, "a name for a folder: letters, digits and ._+-, no dot in front")
+    return name

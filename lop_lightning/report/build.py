@@ -14,6 +14,7 @@ from rich.table import Table
 from lop_lightning.analysis.curves import named_run
 from lop_lightning.analysis.loss_of_plasticity import headline_metric
 from lop_lightning.analysis.runs import Run
+from lop_lightning.report.best import best_rows, best_table
 from lop_lightning.report.choice import Choice
 from lop_lightning.report.compare import comparison_figures
 from lop_lightning.report.figures import Plot, save
@@ -59,8 +60,10 @@ def build(
     """Write the report of runs grouped by stream (title -> runs) and return its tables for the terminal.
 
     Into ``<run>/figures``: that run's figures. Into ``out``: ``summary.csv``, ``contrasts.csv`` where there is
-    something to compare, the comparisons' figures with their numbers (in a folder a stream when there are several),
-    ``report.html``. Raises FileExistsError when a file is in the way that no report made.
+    something to compare, ``best.csv`` where runs of a method differ in their settings, the comparisons' figures with
+    their numbers (in a folder a stream when there are several), ``report.html``.
+
+    Raises FileExistsError when a file is in the way that no report made.
     """
     folder, runs = OutputFolder(out), [run for group in streams.values() for run in group]
     drawn = [
@@ -73,11 +76,15 @@ def build(
     contrasts = [row for section in sections for row in section.contrasts]
     if contrasts:
         write_csv(contrasts, folder.claim("contrasts.csv"))
+    best = [row for section in sections for row in section.best]
+    if best:
+        write_csv(best, folder.claim("best.csv"))
     note = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {sum(not run.done for run in runs)} unfinished."
     if len(runs) > MOST_RUNS_ON_A_PAGE:
         note += " Each run's own figures are in its folder, under figures."
     folder.claim("report.html").write_text(page("Loss of plasticity", sections, note), encoding="utf-8")
-    return [summary_table(_headline_rows(section), section.title) for section in sections if section.summary]
+    tables = [summary_table(_headline_rows(section), section.title) for section in sections if section.summary]
+    return tables + [best_table(section.best, section.title) for section in sections if section.best]
 
 
 def _drawings(
@@ -117,12 +124,13 @@ def _section(
     name = choice.relative_to or (reference_of(choice.figures, runs[0].task) if choice.figures else None)
     reference = named_run(runs, name) if name else None
     contrasts = contrast_rows(runs, headline, choice.level, choice.window, reference) if headline and compared else []
+    best = best_rows(runs, headline, choice.level, choice.window) if headline and compared else []
     own: dict[str, list[Path]] = {run.label: [] for run in runs} if on_page <= MOST_RUNS_ON_A_PAGE else {}
     for drawing, path in drawn:
         if drawing.stream == title and drawing.run is not None and drawing.run.label in own:
             own[drawing.run.label].append(path)
     comparisons = [path for drawing, path in drawn if drawing.stream == title and drawing.run is None]
-    return Section(title, summary, contrasts, comparisons, own)
+    return Section(title, summary, contrasts, best, comparisons, own)
 
 
 def _headline_rows(section: Section) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lop_lightning.report.build import build, plan  # matplotlib: only once there is something to draw
     from lop_lightning.report.choice import Choice
 
-    out = arguments.out or _common_parent(runs) / "report"
+    out = arguments.out.resolve() if arguments.out else _common_parent(runs) / "report"
     titles = stream_titles([group[0].config for group in groups])
     choice = Choice(
         arguments.metrics, arguments.level, arguments.window, Axis(arguments.x, arguments.bin), arguments.horizontal,

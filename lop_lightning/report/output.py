@@ -18,12 +18,15 @@ class OutputFolder:
         """The path to write ``name`` to.
 
         The name is listed before the file is written, so that a report that was killed can be made again. Raises
-        FileExistsError naming the file when it is there and no report made it, NotADirectoryError when the folder is
-        a file.
+        FileExistsError naming the file when it is there and no report made it, or is a link (in a stranger's run it may
+        point anywhere), NotADirectoryError when the folder is a file.
         """
         if self.path.exists() and not self.path.is_dir():
             raise NotADirectoryError(f"{self.path}: is a file, no folder for a report")
         manifest, target = self.path / MANIFEST, self.path / name
+        for path in (self.path, manifest, target):
+            if path.is_symlink():
+                raise FileExistsError(f"{path}: is a link, so it is not written to")
         made = manifest.read_text(encoding="utf-8").split("\n") if manifest.exists() else []
         if name in made:
             return target

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from lop_lightning.report.best import BEST_HEADER, best_cells, best_footnote
 from lop_lightning.report.table import HEADER, NUMERIC, footnote, row_cells, with_interval
 
 CSS = """
@@ -38,11 +39,12 @@ VERDICT_CLASS = {"lost": "lost", "lost more": "lost", "improved": "improved", "l
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: summary rows, contrast rows, the comparison's figures, and each run's own (folded)."""
+    """A part of the page: rows of summary, contrasts and best settings, the comparison's figures, each run's own."""
 
     title: str
     summary: Sequence[dict[str, Any]]
     contrasts: Sequence[dict[str, Any]]
+    best: Sequence[dict[str, Any]]
     figures: Sequence[Path]
     run_figures: Mapping[str, Sequence[Path]]
 
@@ -69,6 +71,9 @@ def _section(section: Section) -> list[str]:
     if section.contrasts:
         parts.append(_table(CONTRAST_HEADER, [_contrast_cells(row) for row in section.contrasts]))
         parts.append("<p>Loss of plasticity minus that of the reference, paired by seed: negative, it lost less.</p>")
+    if section.best:
+        parts.append(_table(BEST_HEADER, [best_cells(row) for row in section.best]))
+        parts.append(f"<p>{escape(best_footnote(section.best))}</p>")
     parts.append(_figures(section.figures))
     for label, figures in section.run_figures.items():
         opened = " open" if not section.figures and len(section.run_figures) == 1 else ""

@@ -58,7 +58,8 @@ class StreamClock(ABC):
             earlier = position.task * self.updates_per_task()
         else:
             earlier = sum(self.updates_per_task(task) for task in range(position.task))
-        return earlier + position.epoch * self.updates_per_epoch(position.task) + position.update
+        epochs = position.epoch and position.epoch * self.updates_per_epoch(position.task)  # the end is in no task
+        return earlier + epochs + position.update
 
     @property
     def total_updates(self) -> int:

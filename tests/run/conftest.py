@@ -23,3 +23,13 @@ def lop(monkeypatch, capsys, tmp_path):
         return code, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run on a growing stream: its directory, and who watched it."""
+    from growing import CIFAR, Watch
+    from lab import run
+
+    watch = Watch()
+    return run(CIFAR, tmp_path_factory.mktemp("done"), watch), watch

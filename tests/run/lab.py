@@ -18,7 +18,8 @@ from lop_lightning.config import composed
 from lop_lightning.trainer import stream_trainer
 from lop_lightning.trees import leaves
 
-SMALL = ("hardware.compile=false", "model.hidden=[6,5]", "seeds=[3,1]", "callbacks.progress.enabled=false")
+COMMON = ("hardware.compile=false", "seeds=[3,1]", "callbacks.progress.enabled=false")
+SMALL = (*COMMON, "model.hidden=[6,5]")
 STREAMS = {
     # 12 updates a task in chunks of 4 and 2
     "gmm": (
@@ -50,6 +51,36 @@ METHODS = {
     ),
 }  # fmt: skip
 TINY = (*SMALL, *STREAMS["gmm"])
+
+IMAGES = {
+    # 6 updates a task: three epochs of 2, in chunks of 1; every task has a new head that keeps its momentum
+    "continual_imagenet": (
+        *COMMON, "task=continual_imagenet", "task.source=synthetic", "task.tasks=3", "task.classes=4",
+        "task.train_images=4", "task.test_images=3", "task.batch_size=4", "task.epochs_per_task=3",
+        "task.head_momentum=true", "task.probe_size=8", "model=convnet", "model.channels=[3,2]", "model.kernels=[5,3]",
+        "model.hidden=[4]", "hardware.chunk=1", "optimizer=momentum", "optimizer.lr=0.05",
+        "callbacks.evaluation.every_epochs=2", "callbacks.continual.bins_per_task=2",
+        "callbacks.checkpoint.every_updates=4", "callbacks.keep_networks.every_tasks=2",
+    ),
+    # 6 updates in the first task, 12 in the second: three epochs of 2 and of 4, in chunks of 2, 3 and 1
+    "incremental_cifar": (
+        *COMMON, "task=incremental_cifar", "task.source=synthetic", "task.tasks=2", "task.classes_per_task=2",
+        "task.train_images=4", "task.validation_images=3", "task.test_images=2", "task.batch_size=4",
+        "task.epochs_per_task=3", "task.representation_images=6", "task.probe_size=8", "task.augmented_test=true",
+        "model=resnet18", "model.widths=[2,3]", "model.blocks=[1,1]", "hardware.chunk=3", "optimizer=momentum",
+        "optimizer.lr=0.1", "optimizer.lr_steps=[[1,0.2],[2,0.5]]", "callbacks.evaluation.every_epochs=1",
+        "callbacks.early_stopping.metric=validation_accuracy", "callbacks.continual.bins_per_task=4",
+        "callbacks.checkpoint.every_updates=4", "callbacks.keep_networks.every_tasks=1",
+    ),
+}  # fmt: skip
+IMAGE_METHODS = {
+    "bp": ("algo=bp",),
+    "shrink and perturb": ("algo=shrink_and_perturb", "algo.noise_std=0.01"),
+    "cbp": ("algo=cbp", "algo.replacement_rate=0.1", "algo.maturity_threshold=2"),
+    "redo": ("algo=redo", "algo.threshold=0.5", "algo.period=3"),
+    "head reset": ("algo=head_reset",),
+    "retrain": ("algo=retrain", "algo.reset_optimizer=false", "algo.reset_buffers=false"),
+}
 
 
 class PowerCut(Exception):  # noqa: N818

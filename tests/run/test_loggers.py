@@ -2,13 +2,15 @@
 
 import csv
 import math
-from pathlib import Path
 
 import pytest
+import torch
 from lab import TINY, Cut, PowerCut, outcome, run
+from lightning.pytorch.loggers import CSVLogger
 from test_divergence import Poison
 
-from lop_lightning.records import begin_logging, wandb_logger
+from lop_lightning.callbacks.mirror import Mirror
+from lop_lightning.records import end_logging
 
 MIRRORED = (*TINY, "logger=csv", "callbacks.fresh.mode=paired", "callbacks.fresh.count=2")
 
@@ -66,40 +68,31 @@ def test_dropped_seeds_are_left_out(tmp_path):
         assert table[2, name] == pytest.approx(means(directory, (1,))[2, name])
 
 
-def test_wandb_offline(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("WANDB_DISABLE_GIT", "true")
-    monkeypatch.chdir(tmp_path)
-    import wandb
-
-    settings = (*TINY, "logger=wandb", "logger.mode=offline", "task.tasks=2")
-    directory = run(settings, tmp_path)
-    assert wandb.run is None  # ended: the next run of this process gets its own
-    (file,) = directory.path.glob("wandb/offline-run-*/*.wandb")
-    assert directory.identity in file.name
-    content = file.read_bytes()
-    for name in (b"post_loss", b"layers.1/dead_units"):
-        assert name in content
-    other = run((*settings, "optimizer.lr=0.02"), tmp_path)
-    assert other.identity in next(iter(other.path.glob("wandb/offline-run-*/*.wandb"))).name
-    assert not (tmp_path / "wandb").exists()
-
-
 def test_a_logger_that_cannot_begin_says_so_before_training(lop, tmp_path, monkeypatch):
-    def refuse(**settings):
-        raise RuntimeError("no account\nlog in first")
+    def refuse(self):
+        raise OSError("no room\nfor it")
 
-    monkeypatch.setattr("wandb.init", refuse)
-    code, _, errors = lop(*TINY, "logger=wandb")
-    assert (code, errors) == (
-        2, "lop: logger: no account log in first; logger=none does without, logger.mode=offline sends nothing\n"
-    )  # fmt: skip
+    monkeypatch.setattr("lightning.pytorch.loggers.CSVLogger.experiment", property(refuse))
+    code, _, errors = lop(*TINY, "logger=csv")
+    assert (code, errors) == (2, "lop: logger: no room for it; logger=none does without\n")
     assert not list(tmp_path.rglob("*.ckpt"))
     assert lop(*TINY)[0] == 0
 
 
-def test_wandb_goes_on_under_the_identity_of_the_run():
-    logger = wandb_logger(Path("somewhere"), "abc123", "project", None, "disabled")
-    assert (logger.version, logger.save_dir) == ("abc123", "somewhere")
-    begin_logging([])
+def test_one_that_reads_the_record_is_told_the_tasks_and_nothing_else():
+    told = []
+
+    class Reader:
+        def follow(self, task):
+            told.append(task)
+
+        def close(self):
+            told.append("end")
+
+    mirror = Mirror()
+    for task in (4, 5):
+        mirror.add(task, "post_loss", "", torch.tensor([1.0, 3.0]))
+    mirror.log([Reader()], [True, True])
+    mirror.log([Reader()], [True, True])  # what was shown is not shown again
+    end_logging([Reader(), CSVLogger("somewhere")])
+    assert told == [4, 5, "end"]
