@@ -8,11 +8,12 @@ PYTHON := $(shell for p in python3.11 python3.12 python3; do \
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test test-slurm lint bench clean
 
 help:
 	@echo "make demo    a small experiment from configuration to figures"
 	@echo "make test    lint and all tests"
+	@echo "make test-slurm   tests on a SLURM of this machine's own (as root; installs it with apt-get)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   speed, beside plain PyTorch loops"
 	@echo "make venv    $(VENV) with the exact versions of constraints.txt"
@@ -32,6 +33,13 @@ demo: $(STAMP)
 
 test: lint
 	$(PY) -m pytest -n 2
+
+# Its daemons run as root and end with the tests. Where SLURM cannot be installed, the tests say so and are skipped.
+test-slurm: $(STAMP)
+	@command -v slurmctld >/dev/null || { test "$$(id -u)" -eq 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		slurmctld slurmd slurm-client munge >/dev/null; } || echo "SLURM is not here and was not installed" >&2
+	$(PY) -m pytest -m slurm tests/slurm -rs
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

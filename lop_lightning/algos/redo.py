@@ -13,7 +13,7 @@ from lop_lightning.algos.population import Population
 from lop_lightning.algos.reset import reset_units
 from lop_lightning.algos.step import Step
 from lop_lightning.algos.utility import unit_means
-from lop_lightning.errors import check_count, check_flag, check_number
+from lop_lightning.errors import RunError, check_count, check_flag, check_number
 from lop_lightning.networks import NetworkFactory
 from lop_lightning.optimizers import Optimizer
 from lop_lightning.optimizers.base import Params
@@ -85,7 +85,13 @@ class ReDo(Learner):
         return step
 
     def init_host(self, seeds: list[int]) -> dict[str, Any]:
-        """Number of rebirths so far, by layer, one a seed."""
+        """Number of rebirths so far, by layer, one a seed.
+
+        Raises:
+            RunError: the network shows no hidden layer.
+        """
+        if not self.layers:
+            raise RunError("model: this network shows no hidden layer, and ReDo has no unit to recycle")
         return {"reborn": {layer.name: [0] * len(seeds) for layer in self.layers}}
 
     def next_event(self, population: Population) -> int:

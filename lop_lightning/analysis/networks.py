@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from lop_lightning.config import build, check_trusted
+from lop_lightning.config.trust import own_value
 from lop_lightning.errors import LopError
 from lop_lightning.networks import Network
 from lop_lightning.records.checkpoint_io import read_tensors
@@ -63,6 +64,8 @@ def load_network(run: str | Path, task: int, seed: int, trust: bool = False) -> 
 def read_config(run: Path, trust: bool, hint: str) -> dict[str, Any]:
     """The configuration of a run, to build its objects from; see :func:`~lop_lightning.config.trust.check_trusted`.
 
+    A folder for data that is not there becomes one's own: downloads do not go where a stranger kept theirs.
+
     Raises:
         LopError: it is missing or damaged, or, without ``trust``, names what may not be built.
     """
@@ -72,8 +75,11 @@ def read_config(run: Path, trust: bool, hint: str) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         raise LopError(f"{path} cannot be read: {reason}") from None
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or not isinstance(config.get("task"), dict):
         raise LopError(f"{path} is no configuration of a run")
     if not trust:
         check_trusted(config, str(path), hint)
+        task = config["task"]
+        if "data_dir" in task and not Path(str(task["data_dir"])).is_dir():
+            task["data_dir"] = own_value("task", task["_target_"], "data_dir")
     return config

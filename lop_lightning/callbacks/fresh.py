@@ -12,7 +12,7 @@ from lop_lightning.callbacks.continual import parts
 from lop_lightning.callbacks.evaluation import watcher_of
 from lop_lightning.callbacks.plasticity import on_probe
 from lop_lightning.callbacks.tally import Tally
-from lop_lightning.errors import check_choice, check_count
+from lop_lightning.errors import RunError, check_choice, check_count
 from lop_lightning.tasks import Chunk
 
 
@@ -30,6 +30,16 @@ class FreshReference(L.Callback):
         check_choice("mode", mode, ("none", "paired", "late"))
         check_count("count", count)
         self.mode, self.count = mode, count
+
+    def on_train_start(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+        """Raises :class:`RunError` when the stream ends before the tasks that ``late`` asks for."""
+        stream, _ = parts(trainer, learner)
+        most = stream.most_tasks
+        if self.mode == "late" and most is not None and stream.tasks + self.count > most:
+            raise RunError(
+                f"callbacks.fresh.mode=late wants {self.count} tasks after the stream's {stream.tasks}, and there are "
+                f"{most} in all: lower callbacks.fresh.count or task.tasks"
+            )
 
     def on_train_batch_end(
         self, trainer: L.Trainer, learner: L.LightningModule, outputs: Any, batch: Chunk, batch_idx: int

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from lop_lightning.config.overrides import config_directory, config_groups
+from lop_lightning.config.overrides import config_directory, config_groups, options_of
 from lop_lightning.errors import LopError
 
 _OF_OTHERS = ("experiment", "scale")
@@ -41,11 +41,22 @@ def named_targets() -> frozenset[tuple[str, str]]:
     The place counts, because a callback under a name of its own would be given a folder by the configuration.
     """
     found: set[tuple[str, str]] = set()
-    for group, options in config_groups().items():
-        for option in options if group not in _OF_OTHERS else ():
-            text = (config_directory() / group / f"{option}.yaml").read_text(encoding="utf-8")
-            found |= {(path, value) for path, key, value in _walk(yaml.safe_load(text), group) if key == "_target_"}
+    for group in config_groups():
+        for node in _options(group) if group not in _OF_OTHERS else ():
+            found |= {(path, value) for path, key, value in _walk(node, group) if key == "_target_"}
     return frozenset(found)
+
+
+def own_value(group: str, target: str, key: str) -> Any:
+    """What the first YAML of a group that names ``target`` says of a key of its own; ``None`` where there is none."""
+    return next((node.get(key) for node in _options(group) if node.get("_target_") == target), None)
+
+
+def _options(group: str) -> Iterator[dict[str, Any]]:
+    for option in options_of(group):
+        text = (config_directory() / group / f"{option}.yaml").read_text(encoding="utf-8")
+        if isinstance(node := yaml.safe_load(text), dict):
+            yield node
 
 
 def _walk(node: Any, path: str) -> Iterator[tuple[str, str, Any]]:

@@ -16,9 +16,11 @@ lop trains networks on a stream of tasks, many seeds at once, and records what t
   lop -m +sweep=step_sizes algo=cbp          a ready sweep: conf/sweep/step_sizes.yaml has its lists of values
   lop -m +tune=step_size algo=bp,cbp         a search on seeds of its own, then the best on seeds=
   lop --rerun RUN                            the same once more, in reruns/ (or runs_dir=): is it the same, bit for bit?
-  lop -m hydra/launcher=submitit_slurm ...   the same as jobs of a cluster (also for a single one)
+  lop -m hardware=local ...                  the same on all cores of this machine, a job each
+  lop -m hardware=slurm_gpu ...              the same as a job array of a SLURM cluster (submitit); one job: without -m
 
-The same command again goes on where it was stopped, or shows the result. lop-report draws the figures.
+The same command again goes on where it was stopped, or shows the result. lop-status says how runs are
+doing, lop-report draws the figures.
 
 Groups and their options (sweep and tune: of lop -m):
 

@@ -7,6 +7,8 @@ do not have, and imports PyTorch before it is ready for signals (see ``turn.py``
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 import time
 from collections.abc import Sequence
@@ -107,7 +109,8 @@ class Slurm:
         try:
             executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=self.max_timeouts)
             executor.update_parameters(**{key: value for key, value in self.parameters.items() if value is not None})
-            sent = executor.submit_array([Turn(f"{work.__module__}:{work.__qualname__}", job.line) for job in jobs])
+            with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says is in the error, too
+                sent = executor.submit_array([Turn(f"{work.__module__}:{work.__qualname__}", job.line) for job in jobs])
             return [job.job_id for job in sent], [job.paths.stdout for job in sent]
         except Exception as error:  # submitit passes on what sbatch says in errors of several kinds
             shutil.rmtree(folder)

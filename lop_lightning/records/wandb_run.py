@@ -83,18 +83,16 @@ class WandbRun:
             RunError: another process shows this run.
             Exception: whatever W&B raises: no account, no answer.
         """
-        import wandb
-
         self._take_lock()
         self._environment = {key: os.environ.get(key) for key in _FOLDERS}
         os.environ.update({key: str(self.folder) for key, value in self._environment.items() if value is None})
         one = self.settings
         try:
-            wandb.setup(silent())
+            wandb = quiet_wandb()
             self._run = wandb.init(
-                project=one.project, entity=one.entity, mode=one.mode, group=one.group, tags=list(one.tags),  # type: ignore[arg-type]
+                project=one.project, entity=one.entity, mode=one.mode, group=one.group, tags=list(one.tags),
                 id=self.identity, resume="allow", name=about.name, job_type=about.job_type, config=dict(about.config),
-                dir=self.directory, reinit="create_new", settings=_quiet(one.timeout),
+                dir=self.directory, reinit="create_new", settings=_settings(one.timeout),
             )  # fmt: skip
         except BaseException:
             self._release()
@@ -169,23 +167,23 @@ class WandbRun:
 
 def check_login() -> None:
     """Raises RunError when there is no W&B account on this machine; asks no server."""
-    import wandb
-
-    wandb.setup(silent())
+    wandb = quiet_wandb()
     try:
         wandb.login(verify=False)
     except wandb.errors.Error as error:
         raise RunError("no W&B account on this machine: wandb login, or WANDB_API_KEY") from error
 
 
-def silent() -> Any:
-    """Settings of W&B for the whole process: not a word on the terminal, no questions."""
+def quiet_wandb() -> Any:
+    """The package, imported when it is needed, with not a word on the terminal and no questions."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # reports that fail would be told on the terminal
     import wandb
 
-    return wandb.Settings(silent=True)
+    wandb.setup(wandb.Settings(silent=True))
+    return wandb
 
 
-def _quiet(timeout: float) -> Any:
+def _settings(timeout: float) -> Any:
     import wandb
 
     return wandb.Settings(
@@ -193,6 +191,7 @@ def _quiet(timeout: float) -> Any:
         console="off",  # the terminal stays the progress bar's
         init_timeout=timeout,
         finish_timeout=timeout,
+        finish_timeout_raises=True,
         allow_val_change=True,  # a run may go on on other hardware
         use_dot_wandb=False,
         symlink=False,

@@ -23,6 +23,9 @@ class StreamClock(ABC):
     epochs_per_task: int
     chunk: int | str
 
+    most_tasks: int | None = None
+    """How many tasks there can be, where the data have an end."""
+
     varies = False
     """Whether examples look different in each pass (augmentation): they are then taken by ``StackedTask.vary``."""
 

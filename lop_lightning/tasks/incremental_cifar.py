@@ -90,7 +90,7 @@ class IncrementalCIFAR(TaskStream):
         self.classes_per_task, self.source, self.data_dir = classes_per_task, source, data_dir
         self.train_images, self.validation_images, self.test_images = train_images, validation_images, test_images
         self.augmented_test, self.representation_images = augmented_test, representation_images
-        self.varies = augment
+        self.varies, self.most_tasks = augment, CLASSES // classes_per_task
         self._check_sizes()
         self._images: tuple[ColourImages, ColourImages] | None = None
 

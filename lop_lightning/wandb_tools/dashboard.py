@@ -12,7 +12,7 @@ from typing import Any
 from lop_lightning.analysis.find import find_runs
 from lop_lightning.errors import RunError
 from lop_lightning.records.files import write_atomically
-from lop_lightning.records.wandb_run import check_login, silent
+from lop_lightning.records.wandb_run import check_login, quiet_wandb
 from lop_lightning.report.vocabulary import title
 from lop_lightning.wandb_tools.history import name_of
 from lop_lightning.wandb_tools.mirror import reason
@@ -73,7 +73,7 @@ def workspace(entity: str, project: str, name: str, metrics: Sequence[tuple[str,
         import wandb_workspaces.workspaces as workspaces
     except ImportError as error:
         raise RunError("wandb-workspaces is not installed: pip install 'lop-lightning[wandb]'") from error
-    _be_silent()
+    quiet_wandb()
     sections: dict[str, list[Any]] = {"performance": [], "plasticity": [], "layers": [], "classes": []}
     for metric, layer in metrics:
         section = name_of(metric, layer).partition("/")[0]
@@ -113,12 +113,6 @@ def _recorded(paths: Sequence[str]) -> list[tuple[str, str]]:
         for metric, layer in run.record[["metric", "layer"]].drop_duplicates().itertuples(index=False):
             found.setdefault((name_of(metric, layer).partition("/")[0], metric), (metric, layer))
     return list(found.values())
-
-
-def _be_silent() -> None:
-    import wandb
-
-    wandb.setup(silent())
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -170,11 +170,11 @@ def _enter(arguments, output):
 
 
 class Process:
-    """``lop`` with some arguments, at work."""
+    """``lop`` with some arguments, at work; ``daemon=False`` for one that has processes of its own."""
 
-    def __init__(self, arguments, folder):
+    def __init__(self, arguments, folder, daemon=True):
         self.output = Path(folder) / f"output-{time.monotonic_ns()}.txt"
-        self.process = _CONTEXT.Process(target=_enter, args=(list(arguments), str(self.output)), daemon=True)
+        self.process = _CONTEXT.Process(target=_enter, args=(list(arguments), str(self.output)), daemon=daemon)
         self.process.start()
         self.pid = self.process.pid
 

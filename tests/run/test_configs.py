@@ -14,7 +14,7 @@ from lop_lightning.errors import LopError
 from lop_lightning.experiment import prepare
 
 OPTIONS = [(group, option) for group, options in config_groups().items() for option in options]
-DIFFERS = {"optimizer/momentum": {"momentum"}, "hardware/gpu": {"accelerator"}}
+DIFFERS = {"optimizer/momentum": {"momentum"}, "hardware/slurm_gpu/launcher": {"gpus"}}
 """Keys that a YAML sets to another value than its class, as its first line says."""
 
 GLOBAL = ("experiment", "scale")
@@ -33,7 +33,7 @@ def test_it_builds(group, option, tmp_path):
     config = configuration(chosen(group, option), tmp_path)
     assert config[group].name == option
     config = OmegaConf.merge(config, {"seeds": 1, "hardware": {"threads": 1}})
-    if option == "gpu" and not torch.cuda.is_available():
+    if config.hardware.accelerator == "gpu" and not torch.cuda.is_available():
         with pytest.raises(LopError, match="no GPU was found"):
             prepare(config)
         return
@@ -42,7 +42,7 @@ def test_it_builds(group, option, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("group", "option"), [one for one in OPTIONS if one[1] not in ("gpu", "wandb")])
+@pytest.mark.parametrize(("group", "option"), [one for one in OPTIONS if one[1] not in ("gpu", "slurm_gpu", "wandb")])
 def test_it_runs_in_small(group, option, tmp_path):
     config = configuration((*chosen(group, option), *(() if group == "scale" else ("+scale=smoke",))), tmp_path)
     changes = {"hardware": {"compile": False, "threads": 1}}

@@ -4,23 +4,22 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from lab import TINY, checkpoints, configuration, outcome, run
+from lab import TINY, Process, checkpoints, configuration, outcome, run, until
 
 from lop_lightning.config import composed
 from lop_lightning.experiment import prepare
+from lop_lightning.launch.state import states
 from lop_lightning.launch.sweep import launcher_of
 from lop_lightning.records import lock
 
 SHORT = [setting for setting in TINY if not setting.startswith("optimizer")]
 TWO = ("hardware=local", "hardware.launcher.processes=2")
 LONG = (
-    *SHORT, "task.tasks=250", "algo=cbp", "algo.replacement_rate=0.01", "algo.maturity_threshold=20",
+    *SHORT, "task.tasks=40", "algo=cbp", "algo.replacement_rate=0.01", "algo.maturity_threshold=20",
     "callbacks.continual.metrics=[units]", "callbacks.progress.file_seconds=0",
 )  # fmt: skip
 
@@ -98,32 +97,42 @@ def test_the_launcher_is_no_part_of_the_run():
     assert launcher_of([composed(["hardware=local"])]).processes == len(os.sched_getaffinity(0))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_stopped_all_jobs_save_and_the_same_command_goes_on(number, tmp_path):
-    line = [*TWO, *LONG, "optimizer.lr=0.1,0.01,0.02", f"runs_dir={tmp_path}"]
-    command = [Path(sys.executable).with_name("lop"), "-m", *line]
-    runs = [directory(tmp_path, *LONG, f"optimizer.lr={lr}") for lr in ("0.1", "0.01", "0.02")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        until(lambda: all((run.path / "progress.json").exists() for run in runs[:2]), process)
-        process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), said
-    until(lambda: not any(lock.taken(run.path) for run in runs))  # killed, it cannot wait for its jobs
+LINE = ("-m", *TWO, *LONG, "optimizer.lr=0.1,0.01,0.02")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [directory(tmp_path, *LONG, f"optimizer.lr={lr}") for lr in ("0.1", "0.01", "0.02")]
+
+
+def two_at_work(tmp_path, runs):
+    """A sweep in a process of its own, when its first two jobs have begun."""
+    process = Process([*LINE, f"runs_dir={tmp_path}"], tmp_path, daemon=False)
+    until(lambda: all((run.path / "progress.json").exists() for run in runs[:2]), process)
+    return process
+
+
+def test_control_c_saves_all_jobs_and_the_same_command_goes_on(lop, tmp_path, runs):
+    process = two_at_work(tmp_path, runs)
+    process.send(signal.SIGINT)
+    code, said = process.wait()
+    assert code == 130, said
+    assert said.endswith("lop: SIGINT: 2 stopped, 1 never begun; the same command goes on from there\n")
     assert [bool(checkpoints(run)) for run in runs] == [True, True, False]
-    if number != signal.SIGKILL:
-        assert said.splitlines()[-1] == (
-            f"lop: {number.name}: 2 stopped, 1 never begun; the same command goes on from there"
-        )
-    assert not [run for run in runs if run.done]
-    done = subprocess.run([*command, "task.tasks=250"], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("lop: 3 jobs, 0 done, 3 to run\n")
+    code, _, said = lop(*LINE)
+    assert code == 0, said
+    assert said.startswith("lop: 3 jobs, 0 done, 3 to run\n")
     assert outcome(runs[1]) == outcome(run((*LONG, "optimizer.lr=0.01"), tmp_path / "alone"))
 
 
-def until(condition, process=None):
+def test_jobs_save_and_stop_when_their_command_is_killed(tmp_path, runs):
+    process = two_at_work(tmp_path, runs)
+    process.send(signal.SIGKILL)
+    assert process.wait()[0] == -signal.SIGKILL
     end = time.monotonic() + 60
-    while not condition():
-        assert process is None or process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    while any(lock.taken(run.path) for run in runs) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [bool(checkpoints(run)) for run in runs] == [True, True, False]
+    assert not [run for run in runs if run.done]
+    words = [found.word for found in states(run.path for run in runs)]
+    assert words == ["stopped", "stopped", "never begun"]

@@ -191,7 +191,7 @@ def test_once_more_is_the_same_bit_for_bit(lop, original, tmp_path):
 
 def test_without_a_word_it_goes_to_reruns(lop, original, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert lop("--rerun", str(original), "hardware.chunk=3", runs_dir=None)[0] == 0
+    assert lop("--rerun", str(original), "callbacks.checkpoint.keep=3", runs_dir=None)[0] == 0
     assert list(tmp_path.glob(f"reruns/gmm/mlp/bp/{original.name}/summary.json"))
 
 

@@ -7,11 +7,11 @@ from lop_lightning.algos.continual_backprop import ContinualBackprop
 
 
 class Dawdle(ContinualBackprop):
-    """Continual backprop; in the process of a job that saw the first task, each task waits half a second."""
+    """Continual backprop; in the process of a job that saw the first task, each task waits for two seconds."""
 
     dawdling = False
 
     def on_task_start(self, population, task):
-        self.dawdling |= task.index == 0 and "SLURM_JOB_ID" in os.environ
-        time.sleep(0.5 * self.dawdling)
+        self.dawdling |= task == 0 and "SLURM_JOB_ID" in os.environ
+        time.sleep(2 * self.dawdling)
         super().on_task_start(population, task)
