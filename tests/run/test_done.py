@@ -57,7 +57,8 @@ def test_what_a_run_leaves(tmp_path):
     saved = {str(path.relative_to(directory.path)) for path in checkpoints(directory)}
     assert len(saved) == 2
     saved |= {name for name in files if name.startswith("provenance/")}  # see test_provenance.py
-    assert files == {".lock", "config.yaml", "record.csv", "run.json", "sessions.jsonl", "summary.json", *saved}
+    rest = {".lock", "config.yaml", "progress.json", "record.csv", "run.json", "sessions.jsonl", "summary.json"}
+    assert files == rest | saved
     summary = json.loads(directory.summary.read_text())
     assert (summary["updates"], summary["dropped_seeds"]) == (36, [])
     assert {row["metric"] for row in summary["results"]} >= {"online_loss", "online_accuracy", "final_loss"}

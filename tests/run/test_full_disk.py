@@ -91,7 +91,7 @@ def test_the_disk_is_full_for_a_checkpoint(lop, straight, tmp_path, monkeypatch,
 
 def test_the_disk_is_full_for_the_summary(lop, straight, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("lop_lightning.records.run_directory.os.fsync", _full_when("summary.json"))
+        patch.setattr("lop_lightning.records.files.os.fsync", _full_when("summary.json"))
         code, _, errors = lop(*TINY)
     assert code == 2
     assert "summary.json: No space left on device; all is trained" in errors
@@ -103,7 +103,7 @@ def test_the_disk_is_full_for_the_summary(lop, straight, tmp_path, monkeypatch):
 
 def test_the_disk_is_full_from_the_beginning(lop, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("lop_lightning.records.run_directory.os.fsync", _full_when("run.json"))
+        patch.setattr("lop_lightning.records.files.os.fsync", _full_when("run.json"))
         code, _, errors = lop(*TINY)
     assert code == 2
     assert "No space left on device" in errors
