@@ -22,6 +22,7 @@ from lop_lightning.config.overrides import command_of
 from lop_lightning.console import say
 from lop_lightning.errors import LopError
 from lop_lightning.experiment import Experiment, prepare
+from lop_lightning.launch.jobs import changed_since
 from lop_lightning.launch.sweep import checked, launch, launcher_of
 from lop_lightning.records import Record, RunDirectory, begin_logging, end_logging, latest_checkpoint
 from lop_lightning.report.table import run_table, summary_rows
@@ -154,6 +155,8 @@ def run(config: DictConfig) -> RunDirectory:
     if directory.done:
         say(f"already done: {directory.path}")
     else:
+        if warning := changed_since(directory.path):
+            say(warning)
         experiment.stream.stacked(experiment.stream.position.task)  # data that is missing or damaged shows here
         layers = {layer.name: {"width": layer.width} for layer in experiment.learner.layers}
         directory.open({"layers": layers})

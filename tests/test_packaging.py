@@ -27,6 +27,7 @@ TOP = (
     "report",
     "tasks",
     "train",
+    "wandb_tools",
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from lop_lightning.errors import RunError
 from lop_lightning.records import RunDirectory
+from lop_lightning.records.provenance import code_fingerprint, code_warning
 
 Work = Callable[[list[str]], None]
 """What runs one command line in a process of its own: saves and leaves when a signal asks for it."""
@@ -49,6 +50,7 @@ class Note:
         config: The configuration of the run, so that it has a name before it begins.
         time: When it was sent, in seconds since 1970.
         host: From where.
+        code: Fingerprint of the library's code at that time.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class Note:
     config: dict[str, Any]
     time: float
     host: str
+    code: str = ""
 
 
 def write_note(job: Job, kind: str, number: str, log: Path) -> None:
@@ -67,7 +70,7 @@ def write_note(job: Job, kind: str, number: str, log: Path) -> None:
         RunError: it cannot be written.
     """
     config = {key: value for key, value in job.directory.config.items() if key not in ("callbacks", "hardware")}
-    row = Note(kind, number, str(log), job.line, config, round(time.time(), 3), platform.node())
+    row = Note(kind, number, str(log), job.line, config, round(time.time(), 3), platform.node(), code_fingerprint())
     try:
         job.directory.path.mkdir(parents=True, exist_ok=True)
         with job.directory.jobs.open("a") as file:
@@ -83,6 +86,12 @@ def last_note(directory: Path) -> Note | None:
         return Note(**json.loads(lines[-1]))
     except (OSError, ValueError, IndexError, TypeError):
         return None
+
+
+def changed_since(directory: Path) -> str:
+    """One line when the code on disk is not what it was when the run of a directory was last sent, else nothing."""
+    note = last_note(directory)
+    return code_warning(note.code) if note is not None and note.code else ""
 
 
 def folder_for_logs(jobs: Sequence[Job]) -> Path:

@@ -172,4 +172,3 @@ def stack_sets(sets: list[dict[str, Batch]], device: torch.device) -> dict[str, 
         name: ResidentTask(*(torch.stack([own[name][part] for own in sets]).to(device) for part in (0, 1)))
         for name in sets[0]
     }
-

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from lab import TINY, run
+from lab import TINY, configuration, run
 
 import lop_lightning
 from lop_lightning.analysis.same import differences
-from lop_lightning.records import provenance
+from lop_lightning.experiment import prepare
+from lop_lightning.launch.jobs import Job, changed_since, write_note
+from lop_lightning.records import RunDirectory, provenance
 from lop_lightning.records.provenance import code_fingerprint, code_warning, packages, sessions
 from lop_lightning.records.repository import MOST_PATCH, Repository, repository
 
@@ -276,3 +278,13 @@ def test_not_in_its_own_place(lop, tmp_path):
     code, _, errors = lop("--rerun", str(directory.path))
     assert code == 2
     assert "cannot be repeated in its own place" in errors
+
+
+def test_a_job_says_that_the_code_changed_while_it_waited(tmp_path, monkeypatch):
+    directory = RunDirectory(prepare(configuration(TINY, tmp_path)).config)
+    assert changed_since(directory.path) == ""
+    write_note(Job(list(TINY), directory), "slurm", "7", tmp_path / "log")
+    assert changed_since(directory.path) == ""
+    submitted = code_fingerprint()
+    monkeypatch.setattr(provenance, "code_fingerprint", lambda: "0" * 16)
+    assert f"has changed since this job was submitted ({submitted}, now {'0' * 16})" in changed_since(directory.path)
