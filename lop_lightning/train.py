@@ -23,7 +23,7 @@ from lop_lightning.console import say
 from lop_lightning.errors import LopError
 from lop_lightning.experiment import Experiment, prepare
 from lop_lightning.launch.jobs import changed_since
-from lop_lightning.launch.sweep import checked, launch, launcher_of
+from lop_lightning.launch.sweep import checked, grouped, launch, launcher_of
 from lop_lightning.records import Record, RunDirectory, begin_logging, end_logging, latest_checkpoint
 from lop_lightning.report.table import run_table, summary_rows
 from lop_lightning.trainer import stream_trainer
@@ -114,7 +114,7 @@ def sweep(lines: list[list[str]]) -> None:
     Raises:
         LopError: a configuration is wrong (then nothing was trained), or some runs failed.
     """
-    configs = [composed(line) for line in lines]
+    lines, configs = grouped(lines, [composed(line) for line in lines])
     launcher = launcher_of(configs)
     if launcher is not None:
         launch(launcher, checked(lines, configs), work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from lop_lightning.errors import LopError
 from lop_lightning.experiment import prepare
 from lop_lightning.launch.alive import alive
 from lop_lightning.launch.jobs import Job, Work, last_note
+from lop_lightning.randomness import stable_hash
 from lop_lightning.records import RunDirectory, lock
 from lop_lightning.report.progress import tracked
 from lop_lightning.tasks.seeds import seed_list
@@ -61,6 +63,24 @@ def checked(lines: Sequence[list[str]], configs: Sequence[DictConfig]) -> list[J
         directory.check_format()
         jobs.setdefault(directory.path, Job(line, directory))
     return list(jobs.values())
+
+
+def grouped(lines: Sequence[list[str]], configs: Sequence[DictConfig]) -> tuple[list[list[str]], list[DictConfig]]:
+    """The lines and configurations of a sweep whose loggers show runs in groups: as one group, named after the lines.
+
+    Lines whose group the user has chosen, and those whose logger knows none, stay as they are.
+    """
+    if len(lines) < 2:
+        return list(lines), list(configs)
+    name = f"sweep-{stable_hash(*sorted(' '.join(line) for line in lines)):x}"[:14]
+    named = list(zip(*map(partial(_grouped, name), lines, configs)))
+    return list(named[0]), list(named[1])
+
+
+def _grouped(name: str, line: list[str], config: DictConfig) -> tuple[list[str], DictConfig]:
+    if "group" not in config.logger or config.logger.group is not None:
+        return line, config
+    return [*line, f"logger.group={name}"], OmegaConf.merge(config, {"logger": {"group": name}})  # type: ignore[return-value]
 
 
 def launch(launcher: Launcher, jobs: Sequence[Job], work: Work) -> None:
