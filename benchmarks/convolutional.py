@@ -121,7 +121,7 @@ def _plain_updates(network: nn.Module, optimizer: torch.optim.Optimizer, batches
 
 def _measuring(problem: Problem, learner: Learner, stream: TaskStream, update: float) -> list[str]:
     assert learner.population is not None
-    stream.stacked_evaluation(0)
+    list(on_evaluation(learner, learner.population, stream, 0))  # loads the sets, and compiles
     probe = _timed(lambda: list(on_probe(learner, learner.population, stream, 0, GROUPS)))  # type: ignore[arg-type]
     held_out = _timed(lambda: list(on_evaluation(learner, learner.population, stream, 0)))  # type: ignore[arg-type]
     share = probe / (stream.updates_per_task(0) * update + probe)
