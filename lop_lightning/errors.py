@@ -85,3 +85,9 @@ def check_flag(key: str, value: bool) -> None:
     """Raises :class:`ConfigError` unless ``value`` is true or false: any other word would count as true."""
     if not isinstance(value, bool):
         raise ConfigError(key, value, "true or false")
+
+
+def check_folder(key: str, value: str) -> None:
+    """Raises :class:`ConfigError` unless ``value`` is text that can name a folder."""
+    if not isinstance(value, str) or not value:
+        raise ConfigError(key, value, "the path of a folder")

@@ -14,9 +14,9 @@ from lop_lightning.algos.lift import Execution
 from lop_lightning.algos.population import Population
 from lop_lightning.algos.reference_rules import REFERENCE_RULES
 from lop_lightning.algos.replacement import Coins, new_clock, next_accumulated, next_probabilistic, replaced, soonest
-from lop_lightning.algos.reset import reset_units
+from lop_lightning.algos.reset import check_has_units, reset_units
 from lop_lightning.algos.step import Step
-from lop_lightning.errors import ConfigError, RunError, check_choice, check_count, check_number
+from lop_lightning.errors import ConfigError, check_choice, check_count, check_number
 from lop_lightning.networks import Draw, HiddenLayer, NetworkFactory
 from lop_lightning.networks.initialise import INITIALISATIONS, draw
 from lop_lightning.optimizers import Optimizer
@@ -102,7 +102,7 @@ class ContinualBackprop(Learner):
         method = {}
         for layer in self.views:
             old, activation = step.method[layer.name], step.activations[layer.name]
-            method[layer.name] = self.statistics.after(old, layer, step.params, activation)
+            method[layer.name] = self.statistics.after(old, layer, step.params, activation, step.lengths)
         step.method = method
         return step
 
@@ -114,8 +114,7 @@ class ContinualBackprop(Learner):
         Raises:
             RunError: the network shows no hidden layer.
         """
-        if not self.layers:
-            raise RunError("model: this network shows no hidden layer, and continual backprop has no unit to replace")
+        check_has_units(self.layers, "continual backprop has no unit to replace")
         self.views = tuple(self.rules.view(layer) for layer in self.layers)
         widths = [layer.width for layer in self.views]
         owners = 1 if self.accumulate else len(seeds)
@@ -178,10 +177,15 @@ class ContinualBackprop(Learner):
             population, layer, rows, units, number,
             optimizer=self.optimizer if self.reset_optimizer else None,
             draws=self._draws(population, layer),
-            transferred=self.statistics.mean_activation(state)[rows[:, None], units] if self.bias_transfer else None,
+            transferred=self._means_read(state, layer, rows, units) if self.bias_transfer else None,
             kept=self.rules.kept,
         )  # fmt: skip
         self.statistics.reborn(state, rows, units)
+
+    def _means_read(self, state: Tree, layer: HiddenLayer, rows: Tensor, units: Tensor) -> dict[str, Tensor]:
+        """f̂ ``[R, k]`` of the units, for each way in which they are read."""
+        means = {reads: self.statistics.mean_activation(state, reads) for reads in layer.readings}
+        return {reads: mean[rows[:, None], units] for reads, mean in means.items()}
 
     def _draws(self, population: Population, layer: HiddenLayer) -> tuple[Draw, ...]:
         """The distribution of fresh weights for each entry of the layer's fan-in."""

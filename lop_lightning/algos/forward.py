@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType
 
 import torch
 from torch import Tensor
 
-from lop_lightning.algos.lift import Execution
+from lop_lightning.algos.lift import Execution, own_code
 from lop_lightning.networks import Trace
 from lop_lightning.networks.base import Tracer, stacked_trace, traced
 
@@ -47,7 +46,4 @@ class ForwardPass:
         return traced(self.tracer, tensors, inputs).output
 
     def _compiled(self) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
-        # A code object of its own, as for updates: the compiler keeps eight variants of each at most.
-        function = type(self)._answer_of_one
-        own = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
-        return torch.compile(own.__get__(self), dynamic=False)
+        return torch.compile(own_code(type(self)._answer_of_one).__get__(self), dynamic=False)

@@ -6,7 +6,6 @@ A method subclasses :class:`Learner` and defines some of the hooks of :class:`lo
 from __future__ import annotations
 
 from copy import deepcopy
-from functools import partial
 from typing import Any
 
 import lightning as L
@@ -17,9 +16,17 @@ from torch.func import grad
 from lop_lightning.algos.forward import ForwardPass
 from lop_lightning.algos.lift import Execution, Lifted
 from lop_lightning.algos.losses import accuracy, loss_function, mask_outputs
+from lop_lightning.algos.memory import keep_freed_memory
 from lop_lightning.algos.method import Method
 from lop_lightning.algos.noise import parameter_noise, split
-from lop_lightning.algos.population import Population, build_network, fitting_network, noise_keys, stack_networks
+from lop_lightning.algos.population import (
+    Population,
+    build_network,
+    factory_for,
+    fitting_network,
+    noise_keys,
+    stack_networks,
+)
 from lop_lightning.algos.step import Backward, Step
 from lop_lightning.errors import ConfigError
 from lop_lightning.networks import HiddenLayer, Network, NetworkFactory, Trace
@@ -54,23 +61,26 @@ class Learner(Method, L.LightningModule):
     def gradients(self, state: Tree, x: Tensor, y: Tensor, active: Tensor | None) -> Backward:
         """Gradients of loss and penalty, and all that the two passes showed."""
 
-        def objective(params: Params) -> tuple[Tensor, tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]]:
+        def objective(params: Params) -> tuple[Tensor, tuple[Tensor, Tensor, dict[str, Any]]]:
             trace = traced(self._tracer[0], {**params, **state["buffers"]}, x)
             output = mask_outputs(trace.output, active)
             loss = self.loss(output, y)
             penalty = self.penalty(params, state["method"])
-            return loss if penalty is None else loss + penalty, (loss, output, trace.activations, trace.buffers)
+            shown: dict[str, Any] = {"activations": trace.activations, "buffers": trace.buffers}
+            if trace.lengths is not None:  # a transform returns tensors alone
+                shown["lengths"] = trace.lengths
+            return loss if penalty is None else loss + penalty, (loss, output, shown)
 
-        grads, (loss, output, activations, moved) = grad(objective, has_aux=True)(state["params"])
-        buffers = {name: moved.get(name, old) for name, old in state["buffers"].items()}
-        return Backward(grads, torch.stack([loss, accuracy(self.spec.loss, output, y)]), activations, buffers)
+        grads, (loss, output, shown) = grad(objective, has_aux=True)(state["params"])
+        shown["buffers"] = {name: shown["buffers"].get(name, old) for name, old in state["buffers"].items()}
+        return Backward(grads, torch.stack([loss, accuracy(self.spec.loss, output, y)]), **shown)
 
     def advance(self, state: Tree, backward: Backward, noise: Tensor | None) -> Tree:
         """The state after the optimiser's step and the method's own."""
         params, optimizer = self.optimizer.update(state["params"], backward.grads, state["optimizer"])
         shaken = {} if noise is None else split(noise, params)
-        activations, grads = backward.activations, backward.grads
-        step = Step(params, optimizer, state["method"], state["params"], activations, grads, shaken)
+        activations, grads, lengths = backward.activations, backward.grads, backward.lengths
+        step = Step(params, optimizer, state["method"], state["params"], activations, grads, shaken, lengths)
         step = self.after_update(step)
         return unshared(
             state,
@@ -93,9 +103,10 @@ class Learner(Method, L.LightningModule):
             ConfigError: the network cannot be made for these shapes.
         """
         self.spec, self.seeds, self.loss = spec, list(seeds), loss_function(spec.loss)
-        self.build = partial(self.network_factory, input_shape=spec.input_shape, output_size=spec.output_size)
+        self.build = factory_for(self.network_factory, spec)
         self._place = device or torch.device("cpu")
         torch.set_flush_denormal(True)  # numbers below 1e-38 cost a CPU a hundred times a normal one
+        keep_freed_memory()
         network = fitting_network(self.build, self.seeds[0], spec)
         self.layers: tuple[HiddenLayer, ...] = network.hidden_layers()
         self.output_parameters = network.output_parameters()
@@ -104,7 +115,8 @@ class Learner(Method, L.LightningModule):
         silent = Tracer(deepcopy(network).eval())
         self.population = self.new_population()
         maps = any(layer.unit_axis != -1 for layer in self.layers)
-        self._lifted = Lifted(self.update, self.population.state, self.execution, maps)
+        sequences = any(layer.is_sequence for layer in self.layers)
+        self._lifted = Lifted(self.update, self.population.state, self.execution, maps, sequences)
         self._forward = ForwardPass(silent, self.execution, self._lifted.loops)
 
     def new_population(self, *purpose: object) -> Population:

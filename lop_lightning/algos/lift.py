@@ -16,8 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lop_lightning.errors import check_choice, check_count
+from lop_lightning.errors import RunError, check_choice, check_count
 from lop_lightning.trees import Tree, leaves, rebuild, tree_map
+
+MOST_COMPILED = 8
+"""Shapes of batches that the compiler keeps a variant of a function for."""
 
 UpdateOne = Callable[..., tuple[Tree, Tensor]]
 """(state, inputs, targets, active_outputs, noise) -> (new state, measures) of one network and one batch."""
@@ -51,15 +54,19 @@ class Lifted:
         state: A population's state: the structure and sizes of all that will be run.
         execution: How to run.
         has_maps: Whether the network convolves: ``vmap`` over convolutions is slower than a loop on a CPU.
+        has_sequences: Whether it is recurrent: an update then costs far more than a call.
     """
 
-    def __init__(self, update: UpdateOne, state: Tree, execution: Execution, has_maps: bool = False) -> None:
+    def __init__(
+        self, update: UpdateOne, state: Tree, execution: Execution, has_maps: bool = False, has_sequences: bool = False
+    ) -> None:
         self.update, self.structure = update, tree_map(lambda t: t.to("meta"), state)
         first = leaves(state)[0]
         self.seeds = first.shape[0]
         slow_vmap = self.seeds == 1 or (has_maps and first.device.type == "cpu")
         self.loops = execution.lift == "loop" or (execution.lift == "auto" and slow_vmap)
-        self.unroll = execution.unroll if isinstance(execution.unroll, int) else _automatic_unroll(state)
+        automatic = 1 if has_sequences else _automatic_unroll(state)
+        self.unroll = execution.unroll if isinstance(execution.unroll, int) else automatic
         several = type(self)._several_of_one if self.loops else type(self)._several_of_all
         self.several = MethodType(_compiled(several) if execution.compile else several, self)
         self._trusts = execution.compile
@@ -87,7 +94,8 @@ class Lifted:
             count = self.unroll if total - done >= self.unroll else 1
             x, y = inputs[done : done + count], targets[done : done + count]
             shaken = None if noise is None else noise[done : done + count]
-            with self._trusting(count, x, y, active):
+            signature = (count, x.shape, x.dtype, y.shape, y.dtype, active is None)
+            with self._trusting(signature):
                 measured.append(self._call(bound, x, y, active, shaken))
             done += count
         return torch.cat(measured)
@@ -103,12 +111,14 @@ class Lifted:
             rows.append(self.several(bound[s], x[:, s], y[:, s], mask, shaken))
         return rows[0][:, None] if self.seeds == 1 else torch.stack(rows, dim=1)
 
-    def _trusting(self, count: int, x: Tensor, y: Tensor, active: Tensor | None) -> AbstractContextManager[Any]:
+    def _trusting(self, signature: tuple[Any, ...]) -> AbstractContextManager[Any]:
         # The compiler re-checks some hundred assumptions at each call, which costs more than a tiny network's update.
         # Only shapes and types can differ between our calls, so once a signature was compiled its checks are skipped.
-        signature = (count, x.shape, x.dtype, y.shape, y.dtype, active is None)
         if not self._trusts or signature not in self._seen:
             self._seen.add(signature)
+            if self._trusts and len(self._seen) > MOST_COMPILED:
+                shapes = f"batches of this stream come in more than {MOST_COMPILED} sizes"
+                raise RunError(f"hardware.compile=true is not legal here: {shapes}; use hardware.compile=false")
             return nullcontext()
         return torch.compiler.set_stance(skip_guard_eval_unsafe=True)
 
@@ -136,10 +146,16 @@ class Lifted:
 def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     from lop_lightning.algos.outer_products import OuterProducts  # importing the compiler takes seconds
 
-    # A code object of its own: the compiler keeps eight variants of each at most, and a sweep has more runs a process.
-    own = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
     options: dict[str, Any] = {"post_grad_custom_pre_pass": OuterProducts()}
-    return torch.compile(own, fullgraph=True, dynamic=False, options=options)
+    return torch.compile(own_code(function), fullgraph=True, dynamic=False, options=options)
+
+
+def own_code(function: Callable[..., Tensor]) -> FunctionType:
+    """The function with a code object of its own.
+
+    The compiler keeps eight variants of each at most, and a sweep has more runs a process.
+    """
+    return FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
 
 
 def _automatic_unroll(state: Tree) -> int:

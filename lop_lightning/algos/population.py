@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -104,6 +106,20 @@ def noise_keys(seeds: Sequence[int], device: torch.device, *purpose: object) -> 
     return torch.tensor([key(seed, "noise", *purpose) for seed in seeds], dtype=torch.int64, device=device)
 
 
+def factory_for(factory: Callable[..., Network], spec: StreamSpec) -> Callable[[], Network]:
+    """The network's factory with all that the stream says of its shapes.
+
+    Raises:
+        RunError: the stream gives tokens, and such a network reads numbers alone.
+    """
+    shapes: dict[str, Any] = {"input_shape": spec.input_shape, "output_size": spec.output_size}
+    if spec.vocabulary is not None:
+        if "vocabulary" not in signature(factory).parameters:
+            raise RunError("model: this network reads numbers, and the task gives tokens: use model=lstm or model=gru")
+        shapes["vocabulary"] = spec.vocabulary
+    return partial(factory, **shapes)
+
+
 def fitting_network(factory: Callable[[], Network], seed: int, spec: StreamSpec) -> Network:
     """A network that was seen to take the stream's inputs and to give as many outputs as the stream wants.
 
@@ -113,7 +129,9 @@ def fitting_network(factory: Callable[[], Network], seed: int, spec: StreamSpec)
     """
     try:
         network = build_network(factory, seed).to(spec.dtype)
-        output, _ = network(torch.zeros(2, *spec.input_shape, dtype=spec.dtype))
+        output, _ = network(
+            torch.zeros(2, *spec.input_shape, dtype=spec.dtype if spec.vocabulary is None else torch.int64)
+        )
     except (RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise

@@ -10,10 +10,10 @@ from torch import Tensor
 from lop_lightning.algos.learner import Learner
 from lop_lightning.algos.lift import Execution
 from lop_lightning.algos.population import Population
-from lop_lightning.algos.reset import reset_units
+from lop_lightning.algos.reset import check_has_units, reset_units
 from lop_lightning.algos.step import Step
 from lop_lightning.algos.utility import unit_means
-from lop_lightning.errors import RunError, check_count, check_flag, check_number
+from lop_lightning.errors import check_count, check_flag, check_number
 from lop_lightning.networks import NetworkFactory
 from lop_lightning.optimizers import Optimizer
 from lop_lightning.optimizers.base import Params
@@ -90,8 +90,7 @@ class ReDo(Learner):
         Raises:
             RunError: the network shows no hidden layer.
         """
-        if not self.layers:
-            raise RunError("model: this network shows no hidden layer, and ReDo has no unit to recycle")
+        check_has_units(self.layers, "ReDo has no unit to recycle")
         return {"reborn": {layer.name: [0] * len(seeds) for layer in self.layers}}
 
     def next_event(self, population: Population) -> int:

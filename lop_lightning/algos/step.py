@@ -19,12 +19,14 @@ class Backward:
         measures: ``[loss, accuracy]`` of the prediction.
         activations: Hidden activations by layer name.
         buffers: All buffers, those that the pass moves at their new values.
+        lengths: Steps of each sequence that are no padding ``[B]``; ``None``: all, or no sequences.
     """
 
     grads: Params
     measures: Tensor
     activations: dict[str, Tensor]
     buffers: dict[str, Tensor]
+    lengths: Tensor | None = None
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Step:
         activations: Hidden activations of the batch, computed before the step, by layer name.
         grads: Gradients.
         noise: Standard normal numbers for every parameter, if the method asks for them (``uses_noise``).
+        lengths: See :class:`Backward`.
     """
 
     params: Params
@@ -48,3 +51,4 @@ class Step:
     activations: dict[str, Tensor]
     grads: Params
     noise: Params
+    lengths: Tensor | None = None

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lop_lightning.networks import HiddenLayer, UnitSlice
+from lop_lightning.networks import FanOut, HiddenLayer, UnitSlice
+from lop_lightning.networks.time import reading_weights
 from lop_lightning.optimizers.base import Params
 
 
@@ -21,6 +22,13 @@ def unit_means(values: Tensor, unit_axis: int) -> Tensor:
     """Mean ``[width]`` over every axis but the units': over examples, and over places in space or time."""
     units = unit_axis % values.ndim
     return values.mean([axis for axis in range(values.ndim) if axis != units])
+
+
+def means_read(values: Tensor, layer: HiddenLayer, reads: str, lengths: Tensor | None) -> Tensor:
+    """Mean ``[width]`` over what a consumer reads: over examples, places, and those states of a sequence."""
+    if not layer.is_sequence:
+        return unit_means(values, layer.unit_axis)
+    return torch.einsum("bt,btu->u", reading_weights(reads, lengths, values), values)
 
 
 def mean_magnitude(places: Sequence[UnitSlice], params: Params) -> Tensor:
@@ -37,6 +45,15 @@ def _total_magnitude(place: UnitSlice, weight: Tensor) -> Tensor:
     # Column sums in two stages, a few rows at a time: memory is then read along its rows, twice as fast.
     rows = next(size for size in range(16, 0, -1) if weight.shape[0] % size == 0)
     return weight.abs().reshape(-1, rows, weight.shape[1]).sum(1).sum(0)
+
+
+def _total_of_others(entry: FanOut, params: Params) -> Tensor:
+    """Sum of |w| over the entries of each unit, without those that lead back to the unit itself."""
+    total = _total_magnitude(entry.units, params[entry.units.parameter])
+    if entry.own is None:
+        return total
+    gates = params[entry.units.parameter].abs().unflatten(0, (entry.own.outer, entry.own.width))
+    return total - gates.diagonal(dim1=1, dim2=2).sum(0)
 
 
 def _summed(totals: list[Tensor]) -> Tensor:
@@ -57,13 +74,15 @@ class Evidence:
         layer: The layer.
         params: Parameters after the optimiser's step.
         activation: The batch's activations from before the step, ``[N, width]`` or with axes of space or time.
-        mean_activation: f̂.
+        mean_activation: f̂ of what consumers read, by :attr:`HiddenLayer.readings`.
+        lengths: Steps of each sequence that are no padding ``[N]``; ``None``: all.
     """
 
     layer: HiddenLayer
     params: Params
     activation: Tensor
-    mean_activation: Tensor
+    mean_activation: dict[str, Tensor]
+    lengths: Tensor | None = None
 
     @property
     def incoming(self) -> Tensor:
@@ -77,30 +96,38 @@ class Evidence:
 
     @property
     def deviation(self) -> Tensor:
-        """Mean of |h - f̂|."""
-        return unit_means(self._deviations, self.layer.unit_axis)
+        """Mean of |h - f̂|, over all ways in which h is read."""
+        return torch.stack([self._seen(self._deviations(reads), reads) for reads in self.layer.readings]).mean(0)
 
     @property
     def contribution(self) -> Tensor:
         """Mean over the outgoing weights of |w_out| times the mean |h| that the weight is multiplied with."""
-        return self._weighed(self.activation.abs())
+        return self._weighed(lambda reads: self.activation.abs())
 
     @property
     def centred_contribution(self) -> Tensor:
         """As :attr:`contribution`, with |h - f̂| in the place of |h|."""
         return self._weighed(self._deviations)
 
-    @property
-    def _deviations(self) -> Tensor:
+    def _deviations(self, reads: str) -> Tensor:
         places_after = self.activation.ndim - 1 - self.layer.unit_axis % self.activation.ndim
-        return (self.activation - self.mean_activation[(..., *[None] * places_after)]).abs()
+        return (self.activation - self.mean_activation[reads][(..., *[None] * places_after)]).abs()
 
-    def _weighed(self, sizes: Tensor) -> Tensor:
+    def _seen(self, values: Tensor, reads: str) -> Tensor:
+        return means_read(values, self.layer, reads, self.lengths)
+
+    def _weighed(self, sizes_as: Callable[[str], Tensor]) -> Tensor:
         """Outgoing weights times what they multiply: the same for all weights of a unit, unless its map was flattened.
 
-        A consumer of a flattened map has a weight for every position, which sees that position alone.
+        A consumer of a flattened map has a weight for every position, which sees that position alone. Consumers of a
+        sequence read different states, and what a recurrent unit feeds back to itself is worth nothing to the others.
         """
         places = [entry.units for entry in self.layer.fan_out]
+        if self.layer.is_sequence:
+            sizes_read = {reads: self._seen(sizes_as(reads), reads) for reads in self.layer.readings}
+            worth = [_total_of_others(entry, self.params) * sizes_read[entry.reads] for entry in self.layer.fan_out]
+            return _summed(worth) / _entries(places, self.params)
+        sizes = sizes_as("every")
         if all(place.inner == 1 for place in places):
             return self.outgoing * unit_means(sizes, self.layer.unit_axis)
         at = sizes.mean(0).flatten(1)  # [width, positions]
@@ -119,5 +146,5 @@ UTILITIES: dict[str, Callable[[Evidence], Tensor]] = {
     "weight": lambda e: e.outgoing,
     "adaptation": lambda e: 1 / e.incoming,
     "feature_by_input": lambda e: e.deviation / e.incoming,
-    "random": lambda e: torch.zeros_like(e.mean_activation),
+    "random": lambda e: torch.zeros_like(e.outgoing),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from lop_lightning.analysis.labels import flat
+from lop_lightning.analysis.labels import flat, same_task
 from lop_lightning.analysis.loss_of_plasticity import higher_is_better, in_decades
 from lop_lightning.analysis.runs import Run
 from lop_lightning.analysis.sensitivity import SECTIONS, final_performance
@@ -50,7 +50,7 @@ class Best:
 
 
 def best_runs(runs: Sequence[Run], metric: str, level: float = 0.95, window: int | None = None) -> list[Best]:
-    """The best run of every method (with its network and optimiser) and set of seeds with at least two settings.
+    """The best run of every stream, method (with its network and optimiser) and seeds with at least two settings.
 
     The rule, :data:`RULE`: the mean over seeds of :func:`final_performance`, among finished runs that have the same
     seeds. A run with a seed that diverged is not chosen.
@@ -100,7 +100,8 @@ def _by_method_and_seeds(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         optimizer = (run.config.get("optimizer") or {}).get("name")
-        groups.setdefault((run.algo, run.model, optimizer, *sorted(run.seeds)), []).append(run)
+        stream = same_task(run.config)
+        groups.setdefault((stream, run.algo, run.model, optimizer, *sorted(run.seeds)), []).append(run)
     return list(groups.values())
 
 

@@ -44,6 +44,22 @@ def bootstrap_bounds(
     return estimate, np.where(equal, estimate, low), np.where(equal, estimate, high)
 
 
+def ratio_bounds(
+    sample: Array, level: float, resamples: int, generator: np.random.Generator
+) -> tuple[float, float, float]:
+    """Estimate, lower and upper bound (BCa) of the ratio of the two columns' means; rows [n, 2] are drawn as pairs."""
+
+    def ratio(means: Array) -> Array:
+        return means[..., :1] / means[..., 1:]
+
+    drawn = generator.integers(0, len(sample), size=(resamples, len(sample)))
+    replicates, estimate = ratio(_replicates(sample, "mean", drawn)), ratio(sample.mean(axis=0))
+    tails = np.array([[(1 - level) / 2], [(1 + level) / 2]])
+    probabilities = _accelerated(tails, replicates, estimate, ratio(_jackknife(sample, "mean")))
+    low, high = _quantiles(np.sort(replicates, axis=0), probabilities)
+    return float(estimate[0]), float(low[0]), float(high[0])
+
+
 def _replicates(sample: Array, statistic: str, drawn: NDArray[np.int64]) -> Array:
     """The statistic of every resample, [resamples, T]."""
     resamples, n = drawn.shape

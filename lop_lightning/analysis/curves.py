@@ -14,6 +14,9 @@ from lop_lightning.errors import nearest
 
 AXES = ("task", "update")
 
+MOST_TASKS_MARKED = 60
+"""With more tasks than this their ends are not marked, so that the lines stay visible."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -74,6 +77,18 @@ def relative(table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     return table.loc[seeds, points] - reference.loc[seeds, points]
 
 
+def task_ends(run: Run, metric: str, axis: Axis) -> tuple[float, ...]:
+    """The updates at which each task but the last ended, where a figure shows what happens within tasks.
+
+    That is where every row is a point against the update, and a task has several of them; otherwise, and for more than
+    :data:`MOST_TASKS_MARKED` tasks, there are none.
+    """
+    if axis != Axis("update") or run.over_epochs is not None or run.rows_per_task(metric).to_numpy().max() < 2:
+        return ()
+    ends = run.last_updates(metric)
+    return tuple(float(end) for end in ends.iloc[:-1]) if len(ends) <= MOST_TASKS_MARKED else ()
+
+
 def level_of(table: pd.DataFrame, level: float = 0.95, log: bool = False) -> Interval:
     """One number for a run: each seed's mean over its finite values, their mean over seeds and its interval.
 
@@ -102,15 +117,15 @@ def named_run(runs: Sequence[Run], name: str) -> Run | None:
 
 
 def reference_among(runs: Sequence[Run], name: str) -> Run:
-    """The run that :func:`named_run` finds, checked to share a seed with every other.
+    """The run that :func:`named_run` finds, checked to share a seed with every other that has the same tasks.
 
-    Raises ValueError in one line when there is none, or when a run shares no seed with it.
+    Raises ValueError in one line when there is none, or when a run with the same tasks shares no seed with it.
     """
     reference = named_run(runs, name)
     if reference is None:
         labels = [run.label for run in runs]
         raise ValueError(f"no run is called {name!r}: there are {', '.join(labels)}{nearest(name, labels)}")
-    for run in runs:
+    for run in filter(reference.same_tasks, runs):
         if not set(run.record["seed"].unique()) & set(reference.record["seed"].unique()):
             raise ValueError(f"{run.label!r} and {reference.label!r} share no seed, so they cannot be paired")
     return reference

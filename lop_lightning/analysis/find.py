@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from lop_lightning.analysis.labels import run_labels, same_task
+from lop_lightning.analysis.labels import ACROSS, LENGTHS, run_labels, same_task
 from lop_lightning.analysis.runs import Run, read_run
-
-LENGTHS = ("tasks", "task_length")
-"""Keys of a task's configuration that say how long the stream and a task are, not what is learnt."""
 
 
 def find_runs(paths: Iterable[str | Path], any_length: bool = False) -> list[Run]:
@@ -37,14 +34,21 @@ def relabelled(runs: list[Run], any_length: bool = False) -> list[Run]:
     return [run.changed(label=labels[run.directory]) for run in runs]
 
 
+def labelled_across(runs: list[Run]) -> list[Run]:
+    """The same runs, labelled among all of them, whatever their streams; labels then tell the streams apart too."""
+    labels = run_labels([(run.config, run.directory.name) for run in runs], ACROSS)
+    return [run.changed(label=label) for run, label in zip(runs, labels)]
+
+
 def group_by_task(runs: list[Run], any_length: bool = False) -> list[list[Run]]:
     """Runs of one stream together: those whose ``task`` configurations are equal, in the order of first appearance.
+
+    The folder of the data may differ.
 
     ``any_length``: streams that differ only in their number of tasks (the shorter is the longer's beginning), or in how
     long a task lasts, are one.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        task = {key: value for key, value in run.config["task"].items() if not (any_length and key in LENGTHS)}
-        groups.setdefault(same_task({"task": task}), []).append(run)
+        groups.setdefault(same_task(run.config, LENGTHS if any_length else ()), []).append(run)
     return list(groups.values())

@@ -7,13 +7,31 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lop_lightning.errors import as_written
+
 SCIENCE = ("task", "model", "algo", "optimizer", "seeds")
 """Sections that have their own place in a label; the others are spoken of only when runs could not be told apart."""
 
 
-def same_task(config: Mapping[str, Any]) -> str:
-    """A key that two runs share when their ``task`` sections are equal."""
-    return json.dumps(config["task"], sort_keys=True, default=str)
+LENGTHS = ("tasks", "task_length")
+"""Keys of a task's configuration that say how long the stream and a task are, not what is learnt."""
+
+ELSEWHERE = ("data_dir",)
+"""Keys of a task's configuration that say where its data lie, which changes no number."""
+
+LABELLED = ("model", "optimizer", "task.task_length")
+"""What a label speaks of besides the method, among runs of one stream."""
+
+ACROSS = ("task", "model", "optimizer")
+"""What a label speaks of besides the method, among runs of different streams."""
+
+MOST_VALUES = 4
+
+
+def same_task(config: Mapping[str, Any], without: Sequence[str] = ()) -> str:
+    """A key that two runs share when their ``task`` sections are equal, but for the keys ``without`` and the folder."""
+    task = {key: value for key, value in config["task"].items() if key not in (*without, *ELSEWHERE)}
+    return json.dumps(task, sort_keys=True, default=str)
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -29,20 +47,20 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def run_labels(runs: Sequence[tuple[Mapping[str, Any], str]]) -> list[str]:
+def run_labels(runs: Sequence[tuple[Mapping[str, Any], str]], general: Sequence[str] = LABELLED) -> list[str]:
     """Labels for runs of one stream, given (configuration, directory name): ``cbp``, ``bp lr=0.01``, ``bp adam``.
 
-    The method's name, then every value of the model, the optimiser, the task's length, or the method (compared among
-    runs of that method only) that differs. Runs that are still alike get the other sections' differences, then their
-    seeds, then their directory's name.
+    The method's name, then every value of the ``general`` sections or keys (model, optimiser, the task's length;
+    :data:`ACROSS` for different streams), or of the method (compared among runs of that method only) that differs. Runs
+    that are still alike get the other sections' differences, then their seeds, then their directory's name.
     """
-    configs = [flat(config) for config, _ in runs]
+    configs = [_elsewhere_out(flat(config)) for config, _ in runs]
     labels = [str(config["algo.name"]) for config in configs]
     everyone = list(range(len(runs)))
     of_method = [_differences([_sections(configs[i], ["algo"]) for i in alike]) for alike in _alike(labels)]
     own = dict(zip([i for alike in _alike(labels) for i in alike], [words for group in of_method for words in group]))
-    general = _differences([_sections(configs[i], ["model", "optimizer", "task.task_length"]) for i in everyone])
-    labels = [" ".join([labels[i], *general[i], *own[i]]) for i in everyone]
+    shared = _differences([_sections(configs[i], general) for i in everyone])
+    labels = [" ".join([labels[i], *shared[i], *own[i]]) for i in everyone]
 
     def other(alike: list[int]) -> list[str]:
         rest = [[section for section in runs[i][0] if section not in SCIENCE] for i in alike]
@@ -65,12 +83,35 @@ def run_labels(runs: Sequence[tuple[Mapping[str, Any], str]]) -> list[str]:
 
 def stream_titles(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Titles for different streams: the task's name, plus what differs among the streams of that name."""
-    tasks = [flat(config["task"]) for config in configs]
+    tasks = [{key: value for key, value in flat(config["task"]).items() if key not in ELSEWHERE} for config in configs]
     titles = [str(task["name"]) for task in tasks]
     for alike in _alike(titles):
         for i, words in zip(alike, _differences([tasks[i] for i in alike])):
             titles[i] = " ".join([titles[i], *words])
     return titles
+
+
+def stream_differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In what the streams of some runs differ: ``task digits / mnist``, ``task.max_length 25 / 50``.
+
+    The task's name, and the keys in which streams of the same name differ; of many values the first few.
+    """
+    tasks = [_elsewhere_out(flat({"task": config["task"]})) for config in configs]
+    names = [str(task["task.name"]) for task in tasks]
+    found = {"task": list(dict.fromkeys(names))} if len(set(names)) > 1 else {}
+    for alike in _alike(names):
+        for key in dict.fromkeys(key for i in alike for key in tasks[i]):
+            values = list(dict.fromkeys(as_written(tasks[i].get(key, "absent")) for i in alike))
+            if len(values) > 1:
+                found[key] = list(dict.fromkeys([*found.get(key, []), *values]))
+    return [
+        f"{key} {' / '.join(values[:MOST_VALUES])}{' / …' if len(values) > MOST_VALUES else ''}"
+        for key, values in found.items()
+    ]
+
+
+def _elsewhere_out(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in [f"task.{name}" for name in ELSEWHERE]}
 
 
 def _alike(names: Sequence[str]) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from lop_lightning.analysis.labels import LENGTHS, same_task
 from lop_lightning.analysis.over_epochs import is_online, over_epochs, row_by_row, rule_of
 from lop_lightning.analysis.record import read_record
 
 CLASSES = "class."
 """A layer of this prefix is no layer: ``class.07`` is the eighth class that was presented."""
+
+LAGS = "lag."
+"""A layer of this prefix is no layer: ``lag.07`` is seven time steps back from the loss."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,14 @@ class Run:
         """Name of the network."""
         return str((self.config.get("model") or {}).get("name", ""))
 
+    def same_tasks(self, other: Run) -> bool:
+        """Whether both learn the same tasks, so that what equal seeds did can be paired.
+
+        True when their ``task`` configurations are equal but for the number of tasks and how long one lasts: the
+        shorter stream is then the longer's beginning.
+        """
+        return same_task(self.config, LENGTHS) == same_task(other.config, LENGTHS)
+
     @cached_property
     def widths(self) -> dict[str, int]:
         """Hidden layer -> number of units, input side first; empty where ``run.json`` does not say."""
@@ -99,15 +112,19 @@ class Run:
 
     def layer_metrics(self) -> list[str]:
         """Metrics that are recorded for hidden layers, in the order of first appearance."""
-        return list(dict.fromkeys(m for m, layer in self._places if layer and not layer.startswith(CLASSES)))
+        return list(dict.fromkeys(m for m, layer in self._places if is_hidden_layer(layer)))
 
     def class_metrics(self) -> list[str]:
         """Metrics that are recorded for single classes, in the order of first appearance."""
         return list(dict.fromkeys(m for m, layer in self._places if layer.startswith(CLASSES)))
 
+    def lag_metrics(self) -> list[str]:
+        """Metrics that are recorded for lags back in time, in the order of first appearance."""
+        return list(dict.fromkeys(m for m, layer in self._places if layer.startswith(LAGS)))
+
     def layers(self, metric: str) -> list[str]:
         """Hidden layers for which a metric is recorded, in the order of first appearance (input side first)."""
-        return [layer for m, layer in self._places if m == metric and layer and not layer.startswith(CLASSES)]
+        return [layer for m, layer in self._places if m == metric and is_hidden_layer(layer)]
 
     def series(self, metric: str, layer: str = "", over_epochs: str | None = None) -> pd.DataFrame:
         """Seeds × tasks: one value a task, by the metric's rule where it has several rows; NaN where it has none.
@@ -141,15 +158,34 @@ class Run:
 
         Raises ValueError when there is no such metric in the record.
         """
-        places = [layer for m, layer in self._places if m == metric and layer.startswith(CLASSES)]
-        if not places:
-            raise ValueError(f"{self.directory}: metric {metric!r} is recorded for no class")
-        last = {
-            int(layer.removeprefix(CLASSES)): self._rows(metric, layer).drop_duplicates("seed", keep="last")
-            for layer in places
-        }
-        columns = {number: rows.set_index("seed")["value"] for number, rows in sorted(last.items())}
+        places = self._numbered(metric, CLASSES)
+        last = {number: self._rows(metric, layer).drop_duplicates("seed", keep="last") for number, layer in places}
+        columns = {number: rows.set_index("seed")["value"] for number, rows in last.items()}
         return pd.DataFrame(columns).rename_axis(columns="class").sort_index()
+
+    def by_lag(self, metric: str, tasks: Sequence[int] | None = None) -> pd.DataFrame:
+        """Seeds × lags (time steps back from the loss): a metric of single lags, its mean over ``tasks`` (None: all).
+
+        NaN for a seed without a number in one of them. Raises ValueError when there is no such metric in the record.
+        """
+        tables = {number: self.series(metric, layer) for number, layer in self._numbered(metric, LAGS)}
+        means = {
+            number: (table if tasks is None else table.reindex(columns=list(tasks))).mean(axis=1, skipna=False)
+            for number, table in tables.items()
+        }
+        return pd.DataFrame(means).rename_axis(columns="lag").sort_index()
+
+    def lag_tasks(self, metric: str) -> list[int]:
+        """The tasks for which a metric of single lags was measured; errors as in :meth:`by_lag`."""
+        tasks = [self.series(metric, layer).columns for _, layer in self._numbered(metric, LAGS)]
+        return sorted({int(task) for columns in tasks for task in columns})
+
+    def _numbered(self, metric: str, prefix: str) -> list[tuple[int, str]]:
+        """(number, its place in the record) for a metric of single classes or lags, sorted."""
+        places = [layer for m, layer in self._places if m == metric and layer.startswith(prefix)]
+        if not places:
+            raise ValueError(f"{self.directory}: metric {metric!r} is recorded for no {prefix.rstrip('.')}")
+        return sorted((int(layer.removeprefix(prefix)), layer) for layer in places)
 
     def _table(self, metric: str, layer: str, asked: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
         rule = rule_of(metric, asked or self.over_epochs)
@@ -163,6 +199,11 @@ class Run:
             of_layer = f" of layer {layer!r}" if layer else ""
             raise ValueError(f"{self.directory}: metric {metric!r}{of_layer} is not in the record")
         return self.record.iloc[self._places[metric, layer]]
+
+
+def is_hidden_layer(layer: str) -> bool:
+    """Whether a name in the record's column ``layer`` is that of a hidden layer: neither empty, a class nor a lag."""
+    return bool(layer) and not layer.startswith((CLASSES, LAGS))
 
 
 def read_run(directory: str | Path) -> Run:

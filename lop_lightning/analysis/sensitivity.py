@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lop_lightning.analysis.labels import flat
+from lop_lightning.analysis.labels import ELSEWHERE, LENGTHS, flat
 from lop_lightning.analysis.runs import Run
 
 FEWEST_VALUES = 3
@@ -17,12 +17,16 @@ FEWEST_VALUES = 3
 SECTIONS = ("model", "algo", "optimizer")
 """Where a hyper-parameter is looked for; seeds, hardware and what is recorded may differ in a sweep."""
 
+NO_SWEEP = tuple(f"task.{key}" for key in LENGTHS)
+"""Keys of the task whose value is no condition of the experiment: final performance is not drawn against them."""
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs of one method on one stream that differ in one number only, sorted by it.
+    """Runs of one method that differ in one number only, sorted by it.
 
-    ``key``: its full name (``optimizer.lr``). ``label``: the method, and what tells this sweep from others of the key.
+    ``key``: its full name (``optimizer.lr``; ``task.max_length`` where the streams differ in it alone).
+    ``label``: the method, and what tells this sweep from others of the key.
     """
 
     key: str
@@ -33,13 +37,13 @@ class Sweep:
 
 
 def sweeps(runs: Sequence[Run]) -> list[Sweep]:
-    """Every set of at least three runs of one stream and method that differ in one numeric key alone.
+    """Every set of at least three runs of one method that differ in one numeric key alone, or in one of their stream.
 
     A grid of two keys gives a sweep of the one for each value of the other. Of runs equal in all keys (they differ in
     their seeds) the first counts. Keys come in the order of the configurations.
     """
     settings = [_settings(run) for run in runs]
-    keys = dict.fromkeys(key for one in settings for key in one)
+    keys = dict.fromkeys(key for one in settings for key in one if key not in NO_SWEEP)
     found: list[Sweep] = []
     for key in keys:
         groups: dict[str, dict[float, int]] = {}
@@ -73,7 +77,9 @@ def final_performance(run: Run, metric: str, window: int | None = None) -> pd.Se
 
 
 def _settings(run: Run) -> dict[str, object]:
-    return {key: value for key, value in flat(run.config).items() if key.split(".")[0] in SECTIONS}
+    folders = [f"task.{key}" for key in ELSEWHERE]
+    found = {key: value for key, value in flat(run.config).items() if key.split(".")[0] in (*SECTIONS, "task")}
+    return {key: value for key, value in found.items() if key not in folders}
 
 
 def _order(setting: dict[str, object]) -> list[tuple[str, float, str]]:

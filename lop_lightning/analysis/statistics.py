@@ -13,10 +13,15 @@ from scipy import special
 
 from lop_lightning.analysis.bootstrap import STATISTICS, Array, bootstrap_bounds, iqm
 
-__all__ = ["Interval", "bootstrap_interval", "iqm", "paired_difference", "seed_interval", "t_interval"]
+__all__ = [
+    "Interval", "bootstrap_interval", "iqm", "paired_difference", "seed_interval", "t_interval", "unpaired_difference",
+]  # fmt: skip
 
 Statistic = Literal["mean", "iqm", "median"]
 Method = Literal["auto", "bca", "percentile", "t"]
+
+UNPAIRED = "unpaired t (Welch)"
+"""Kind of the intervals between seeds that were not paired."""
 
 FEWEST_FOR_BOOTSTRAP = 10
 """Below this many seeds a bootstrap interval is too narrow, and ``method="auto"`` takes the t interval."""
@@ -123,6 +128,38 @@ def paired_difference(
     if left.shape != right.shape or len(left) == 0:
         raise ValueError(f"nothing to pair: values of shape {left.shape} and {right.shape}")
     return seed_interval(left - right, level, method, statistic, seed)
+
+
+def unpaired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
+    """Welch's interval of mean a − mean b for seeds that cannot be paired: they had different streams.
+
+    ``a``: [S, ...], ``b``: [R, ...] with the same further axes, each of which has its own interval. What is not finite
+    drops out. mean a − mean b ± t_ν · √(u + v), with u = s_a² / n_a, v = s_b² / n_b and
+    ν = (u + v)² / (u² / (n_a − 1) + v² / (n_b − 1)). ``n`` is the smaller of both; below 2 there are no bounds. Equal
+    seeds may share their initial weights, which this ignores: it is then wider than it need be.
+
+    Source: Welch 1947, "The generalization of Student's problem when several different population variances are
+    involved". Raises ValueError for a level outside (0, 1).
+    """
+    left, right = t_interval(a, level), t_interval(b, level)
+    n, m = np.asarray(left.n), np.asarray(right.n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        u, v = (_variance(values) / count for values, count in ((a, n), (b, m)))
+        freedom = np.where(u + v > 0, (u + v) ** 2 / (u**2 / (n - 1) + v**2 / (m - 1)), 1.0)
+    half = special.stdtrit(freedom, 0.5 + level / 2) * np.sqrt(u + v)
+    difference, fewest = np.asarray(left.estimate) - np.asarray(right.estimate), np.minimum(n, m)
+    half = np.where(fewest < 2, np.nan, half)
+    low, high = difference - half, difference + half
+    if difference.ndim == 0:
+        return Interval(float(difference), float(low), float(high), int(fewest), level, UNPAIRED)
+    return Interval(difference, low, high, fewest, level, UNPAIRED)
+
+
+def _variance(values: ArrayLike) -> Array:
+    """s² over the finite seeds, NaN for fewer than two."""
+    table = np.asarray(values, dtype=np.float64)
+    finite = pd.DataFrame(np.where(np.isfinite(table), table, np.nan).reshape(len(table), -1))
+    return finite.var(ddof=1).to_numpy().reshape(table.shape[1:])
 
 
 def _pointwise(

@@ -39,7 +39,8 @@ class ContinualLearning(L.Callback):
         every_tasks: Measure plasticity on every n-th task, and on the last.
         bins_per_task: Rows of ``online_loss`` and ``online_accuracy`` a task.
         metrics: Groups of metrics: any of ``units, ranks, covariance_ranks, duplication, weights, gradients,
-            representation`` (on data of other tasks, where the stream names any).
+            representation`` (on data of other tasks, where the stream names any), ``recurrence`` (of recurrent layers,
+            where the network has any).
         nonfinite: ``stop`` ends the run when a seed's loss is not finite; ``drop`` goes on without that seed.
     """
 

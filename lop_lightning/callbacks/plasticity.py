@@ -12,6 +12,7 @@ from lop_lightning import metrics as m
 from lop_lightning.algos.learner import Learner
 from lop_lightning.algos.losses import accuracy, mask_outputs
 from lop_lightning.algos.population import Population
+from lop_lightning.callbacks.recurrence import on_recurrence
 from lop_lightning.networks import HiddenLayer, Trace
 from lop_lightning.networks.activations import derivative
 from lop_lightning.optimizers.base import Params
@@ -60,14 +61,14 @@ LAYER_METRICS: dict[str, Callable[[LayerView], dict[str, Tensor]]] = {
     "covariance_ranks": _covariance_ranks,
     "duplication": _duplication,
 }
-GROUPS = (*LAYER_METRICS, "weights", "gradients", "representation")
+GROUPS = (*LAYER_METRICS, "weights", "gradients", "representation", "recurrence")
 """Groups of metrics that can be asked for."""
 
 
 def on_probe(
     learner: Learner, population: Population, stream: TaskStream, task: int, groups: list[str]
 ) -> Iterator[Measurement]:
-    """Activation metrics of every hidden layer; loss and accuracy on the probe (``post_loss``, ``post_accuracy``)."""
+    """Activation metrics of hidden layers, what recurrent ones do step by step, and ``post_loss``, ``post_accuracy``."""
     inputs, targets = stream.stacked_probe(task)
     measured: dict[tuple[str, str], list[Tensor]] = {}
     active = stream.stacked(task).active_outputs
@@ -77,6 +78,8 @@ def on_probe(
         for name, layer, values in _on_trace(learner, trace, shown, groups):
             measured.setdefault((name, layer), []).append(values)
     yield from ((name, layer, torch.cat(values)) for (name, layer), values in measured.items())
+    if "recurrence" in groups:
+        yield from on_recurrence(learner, population, stream, task)
 
 
 def _on_trace(learner: Learner, trace: Trace, shown: tuple[Tensor, Tensor], groups: list[str]) -> Iterator[Measurement]:
@@ -89,9 +92,19 @@ def _on_trace(learner: Learner, trace: Trace, shown: tuple[Tensor, Tensor], grou
 
 
 def layer_view(layer: HiddenLayer, trace: Trace) -> LayerView:
-    """One layer of a stacked trace, with space and time folded into samples."""
+    """One layer of a stacked trace, with space and time folded into samples; padding is no sample.
+
+    Where sequences differ in length, each seed's first samples are taken, as many as every seed has.
+    """
     samples = torch.vmap(layer.samples)
-    return LayerView(layer, samples(trace.preactivations[layer.name]), samples(trace.activations[layer.name]))
+    sides = [samples(side[layer.name]) for side in (trace.preactivations, trace.activations)]
+    if layer.is_sequence and trace.lengths is not None:
+        steps = torch.arange(trace.activations[layer.name].shape[2], device=trace.lengths.device)
+        padding = (steps >= trace.lengths[..., None]).flatten(1)
+        count = int((~padding).sum(1).min())
+        first = padding.to(torch.int8).sort(dim=1, stable=True).indices[:, :count, None]
+        sides = [side.gather(1, first.expand(-1, -1, layer.width)) for side in sides]
+    return LayerView(layer, *sides)
 
 
 def performance(learner: Learner, output: Tensor, targets: Tensor, active: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lop_lightning.errors import RunError
 from lop_lightning.records import RunDirectory
-from lop_lightning.records.provenance import code_fingerprint, code_warning
+from lop_lightning.records.provenance import code_warning, loaded_fingerprint
 
 Work = Callable[[list[str]], None]
 """What runs one command line in a process of its own: saves and leaves when a signal asks for it."""
@@ -70,7 +70,7 @@ def write_note(job: Job, kind: str, number: str, log: Path) -> None:
         RunError: it cannot be written.
     """
     config = {key: value for key, value in job.directory.config.items() if key not in ("callbacks", "hardware")}
-    row = Note(kind, number, str(log), job.line, config, round(time.time(), 3), platform.node(), code_fingerprint())
+    row = Note(kind, number, str(log), job.line, config, round(time.time(), 3), platform.node(), loaded_fingerprint())
     try:
         job.directory.path.mkdir(parents=True, exist_ok=True)
         with job.directory.jobs.open("a") as file:

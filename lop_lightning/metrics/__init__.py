@@ -33,6 +33,7 @@ from .parameters import (
     weight_magnitude,
     weight_norm,
 )
+from .recurrence import gates_closed, gates_open, gradient_norms_by_lag, spectral_radius
 from .representation import Representation
 from .spectra import (
     approximate_rank,
@@ -87,7 +88,10 @@ __all__ = [
     "fold_positions",
     "frozen_entries",
     "frozen_units",
+    "gates_closed",
+    "gates_open",
     "gradient_norm",
+    "gradient_norms_by_lag",
     "gradient_sparsity",
     "numerical_rank",
     "participation_ratio",
@@ -95,6 +99,7 @@ __all__ = [
     "relative_distance_from_initialisation",
     "saturation",
     "singular_values",
+    "spectral_radius",
     "spectral_ranks",
     "srank",
     "stable_rank",

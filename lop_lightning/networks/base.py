@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lop_lightning.networks.layers import HiddenLayer
+from lop_lightning.networks.unrolled import Unrolled
 
 
 @dataclass
@@ -18,13 +19,15 @@ class Trace:
     """Everything a forward pass shows: the output, and each hidden layer's values before and after its nonlinearity.
 
     ``buffers`` are the new values of those buffers that a forward pass in training mode moves (the running statistics
-    of batch normalisation), by full name. A pass never writes to a buffer itself.
+    of batch normalisation), by full name. A pass never writes to a buffer itself. ``lengths [B]`` says how many steps
+    of each sequence are no padding, ``None`` that all are.
     """
 
     output: Tensor
     preactivations: dict[str, Tensor] = field(default_factory=dict)
     activations: dict[str, Tensor] = field(default_factory=dict)
     buffers: dict[str, Tensor] = field(default_factory=dict)
+    lengths: Tensor | None = None
 
 
 class Network(nn.Module, ABC):
@@ -41,6 +44,13 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def hidden_layers(self) -> tuple[HiddenLayer, ...]:
         """The layer view, in order from input to output."""
+
+    def unrolled(self, inputs: Tensor, nudges: Mapping[str, Tensor] | None = None) -> Unrolled | None:
+        """The recurrent layers step by step (slow); ``None``: the network has none.
+
+        ``nudges [B, T, H]``, by layer, are added to h after each step: the gradient by them is that by the states.
+        """
+        return None
 
     @abstractmethod
     def output_parameters(self) -> tuple[str, ...]:
@@ -64,6 +74,18 @@ class Tracer(nn.Module):
         return self.network.trace(inputs)
 
 
+class Unroller(nn.Module):
+    """Makes a recurrent network's steps callable through ``functional_call``."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor, nudges: Mapping[str, Tensor] | None = None) -> Unrolled | None:
+        """See :meth:`Network.unrolled`."""
+        return self.network.unrolled(inputs, nudges)
+
+
 @torch.no_grad()
 def stacked_trace(tracer: Tracer, tensors: dict[str, Tensor], inputs: Tensor, loops: bool = False) -> Trace:
     """What S networks with stacked parameters and buffers show on ``inputs [S, N, ...]``; all get a seed axis.
@@ -71,16 +93,20 @@ def stacked_trace(tracer: Tracer, tensors: dict[str, Tensor], inputs: Tensor, lo
     ``loops`` takes the networks one after another, which is quicker where they convolve on a CPU.
     """
 
-    def one(tensors: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    def one(tensors: dict[str, Tensor], x: Tensor) -> tuple[dict[str, Tensor], ...]:
         trace = traced(tracer, tensors, x)
-        return trace.output, trace.preactivations, trace.activations
+        whole = {"output": trace.output}
+        if trace.lengths is not None:  # a transform returns tensors alone
+            whole["lengths"] = trace.lengths
+        return whole, trace.preactivations, trace.activations
 
     if not loops:
-        return Trace(*torch.vmap(one)(tensors, inputs))
-    rows = [one({name: t[seed] for name, t in tensors.items()}, inputs[seed]) for seed in range(len(inputs))]
-    outputs, *shown = zip(*rows)
-    stacked = [{name: torch.stack([row[name] for row in side]) for name in side[0]} for side in shown]
-    return Trace(torch.stack(outputs), *stacked)
+        shown = torch.vmap(one)(tensors, inputs)
+    else:
+        rows = [one({name: t[seed] for name, t in tensors.items()}, inputs[seed]) for seed in range(len(inputs))]
+        shown = tuple({name: torch.stack([row[name] for row in part]) for name in part[0]} for part in zip(*rows))
+    whole, preactivations, activations = shown
+    return Trace(whole["output"], preactivations, activations, lengths=whole.get("lengths"))
 
 
 def traced(tracer: Tracer, tensors: dict[str, Tensor], inputs: Tensor) -> Trace:

@@ -13,6 +13,7 @@ from lop_lightning.networks.activations import activation as activation_function
 from lop_lightning.networks.base import Network, Trace
 from lop_lightning.networks.initialise import Draw, draw, fill
 from lop_lightning.networks.layers import FanIn, FanOut, HiddenLayer, UnitSlice
+from lop_lightning.networks.mlp import through_layers
 from lop_lightning.networks.shapes import check_counts, image_shape
 
 
@@ -83,13 +84,7 @@ class ConvNet(Network):
             trace.preactivations[f"convolutions.{index}"] = z
             trace.activations[f"convolutions.{index}"] = trace.output
         trace.output = trace.output.flatten(1)
-        *hidden, output = self.layers
-        for index, layer in enumerate(hidden):
-            z = layer(trace.output)
-            trace.output = self.activation(z)
-            trace.preactivations[f"layers.{index}"], trace.activations[f"layers.{index}"] = z, trace.output
-        trace.output = output(trace.output)
-        return trace
+        return through_layers(trace, self.layers, self.activation)
 
     def hidden_layers(self) -> tuple[HiddenLayer, ...]:
         """A filter's row enters it; its input channel of the next filters, or its flattened places, leave it."""

@@ -78,10 +78,19 @@ class FanIn:
 
 @dataclass(frozen=True)
 class FanOut:
-    """Weights that leave the units, and the bias of their consumer (``None``: it has none)."""
+    """Weights that leave the units.
+
+    Attributes:
+        units: Where they are.
+        bias: The bias of their consumer (``None``: it has none).
+        reads: Of a layer of sequences, which states the consumer reads (see :mod:`lop_lightning.networks.time`).
+        own: The rows that belong to the units themselves, where they are their own consumers.
+    """
 
     units: UnitSlice
     bias: str | None = None
+    reads: str = "every"
+    own: UnitSlice | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +103,12 @@ class HiddenLayer:
         activation: Name of the nonlinearity (see :mod:`lop_lightning.networks.activations`).
         fan_in: Weights that enter the units (one entry for a linear layer, two for a recurrent cell).
         fan_out: Weights that leave the units, one entry a consumer.
-        bias: Biases of the units; a fresh unit has zeros there.
+        bias: Biases of the units.
+        bias_draw: Distribution that a fresh unit draws its biases from; ``None``: they are zero.
         norm: Normalisation entries of the units, parameters or buffers, with the value a fresh unit has (scale 1, shift
             0, running mean 0, running variance 1).
         unit_axis: Axis of the layer's activation that counts units (-1 for vectors, 1 for convolution maps).
+        is_sequence: Whether activations are states along a sequence, ``[B, T, width]``.
     """
 
     name: str
@@ -108,6 +119,13 @@ class HiddenLayer:
     bias: tuple[UnitSlice, ...] = ()
     norm: tuple[tuple[UnitSlice, float], ...] = ()
     unit_axis: int = -1
+    bias_draw: Draw | None = None
+    is_sequence: bool = False
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """All ways in which the units' consumers read them, each once."""
+        return tuple(dict.fromkeys(fan_out.reads for fan_out in self.fan_out))
 
     def samples(self, activation: Tensor) -> Tensor:
         """One network's activations as ``[samples, width]``: space and time are folded into samples."""

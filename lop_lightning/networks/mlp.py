@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from lop_lightning.errors import ConfigError, check_count
+from lop_lightning.networks.activations import Activation
 from lop_lightning.networks.activations import activation as activation_function
 from lop_lightning.networks.base import Network, Trace
 from lop_lightning.networks.initialise import Draw, draw, fill
@@ -56,13 +57,7 @@ class MLP(Network):
     def trace(self, inputs: Tensor) -> Trace:
         """See :class:`Network`; layer i is called ``layers.i``."""
         trace = Trace(inputs.flatten(1))
-        *hidden, output = self.layers
-        for index, layer in enumerate(hidden):
-            z = layer(trace.output)
-            trace.output = self.activation(z)
-            trace.preactivations[f"layers.{index}"], trace.activations[f"layers.{index}"] = z, trace.output
-        trace.output = output(trace.output)
-        return trace
+        return through_layers(trace, self.layers, self.activation)
 
     def hidden_layers(self) -> tuple[HiddenLayer, ...]:
         """One view a hidden layer: rows of its own weight enter, columns of the next weight leave."""
@@ -84,6 +79,17 @@ class MLP(Network):
         """See :class:`Network`."""
         last = len(self.widths)
         return f"layers.{last}.weight", f"layers.{last}.bias"
+
+
+def through_layers(trace: Trace, layers: nn.ModuleList, activation: Activation) -> Trace:
+    """The trace from its output on through fully connected layers, all but the last followed by the activation."""
+    *hidden, output = layers
+    for index, layer in enumerate(hidden):
+        z = layer(trace.output)
+        trace.output = activation(z)
+        trace.preactivations[f"layers.{index}"], trace.activations[f"layers.{index}"] = z, trace.output
+    trace.output = output(trace.output)
+    return trace
 
 
 class Linear(MLP):

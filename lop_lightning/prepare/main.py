@@ -10,12 +10,13 @@ from rich.console import Console
 
 from lop_lightning.console import OneLineParser
 from lop_lightning.errors import LopError, nearest
-from lop_lightning.prepare import imagenet32
+from lop_lightning.prepare import imagenet32, tatoeba
 from lop_lightning.prepare.base import Preparation
 
 PROGRAM = "lop-prepare"
 DATA_SETS: dict[str, Preparation] = {
     "imagenet32": imagenet32.PREPARATION,
+    "tatoeba": tatoeba.PREPARATION,
 }
 
 

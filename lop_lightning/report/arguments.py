@@ -9,6 +9,7 @@ from lop_lightning.analysis.curves import named_run, reference_among
 from lop_lightning.analysis.loss_of_plasticity import early_late, performance_metrics
 from lop_lightning.analysis.runs import Run
 from lop_lightning.errors import nearest
+from lop_lightning.report.streams import ALL_THE_SAME, differences
 
 
 def names(text: str) -> list[str]:
@@ -68,20 +69,28 @@ def check(runs: Sequence[Run], groups: Sequence[Sequence[Run]], arguments: argpa
         tasks = int(run.record["task"].max()) + 1
         if arguments.bin > tasks:
             raise ValueError(f"argument --bin: {arguments.bin} tasks are more than the {tasks} of {run.directory}")
+    if arguments.figures is not None and arguments.across_streams:
+        raise ValueError("argument --across-streams: not with --figures, a paper's figures are of one stream each")
     if arguments.figures is not None and (arguments.x != "task" or arguments.over_epochs is not None):
         option = "over-epochs" if arguments.x == "task" else "x"
         raise ValueError(f"argument --{option}: not with --figures, a paper's figures have their own")
     for option in ("horizontal", "relative_to"):
         if getattr(arguments, option) is not None:
-            _check_named(groups, getattr(arguments, option), option)
+            _check_named(groups, getattr(arguments, option), option, arguments.figures is None)
 
 
-def _check_named(groups: Sequence[Sequence[Run]], name: str, option: str) -> None:
-    """That one stream at least has a run of that name, and that others can be paired with it."""
+def _check_named(groups: Sequence[Sequence[Run]], name: str, option: str, everywhere: bool) -> None:
+    """That one stream at least (``everywhere``: each) has a run of that name, and that others can be paired with it."""
     try:
         having = [group for group in groups if named_run(group, name) is not None]
         for group in having or groups:
             if option == "relative_to" or not having:
                 reference_among(group, name)
+        if everywhere and len(having) < len(groups):
+            other = next(group for group in groups if group not in having)
+            raise ValueError(
+                f"{having[0][0].task} has a run called {name!r}, but {other[0].label!r} is of another stream, that "
+                f"differs in {differences([having[0][0], other[0]])}; {ALL_THE_SAME}"
+            )
     except ValueError as error:
         raise ValueError(f"argument --{option.replace('_', '-')}: {error}") from None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lop_lightning.analysis.statistics import seed_interval
+from lop_lightning.analysis.statistics import seed_interval, unpaired_difference
 
 Array = NDArray[np.float64]
 LONGEST_UNBINNED = 200
@@ -83,6 +83,22 @@ def band(series: pd.DataFrame, level: float = 0.95, log: bool = False, bin_width
     if log:
         mean, low, high = np.exp(mean), np.exp(low), np.exp(high)
     return Band(x, mean, low, high, np.asarray(interval.n), level, interval.kind, width, log, floored, counts, of)
+
+
+def unpaired_band(table: pd.DataFrame, reference: pd.DataFrame, level: float, bin_width: int | None = None) -> Band:
+    """A line of mean − mean of a reference whose seeds had another stream, at the points that both have.
+
+    Interval: :func:`~lop_lightning.analysis.statistics.unpaired_difference`; the rest as in :func:`band`.
+    """
+    points = table.columns.intersection(reference.columns)
+    own, width = binned(table[points]) if bin_width is None else (table[points], bin_width)
+    other = binned(reference[points])[0] if bin_width is None else reference[points]
+    blank = band(own * float("nan"), level, bin_width=width)
+    if not len(points):
+        return blank
+    interval = unpaired_difference(own.to_numpy(), other.to_numpy(), level)
+    mean, low, high = (np.asarray(y) for y in (interval.estimate, interval.low, interval.high))
+    return replace(blank, mean=mean, low=low, high=high, n=np.asarray(interval.n), kind=interval.kind)
 
 
 def caption(bands: Sequence[Band]) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 from lop_lightning.analysis.curves import named_run
 from lop_lightning.analysis.loss_of_plasticity import headline_metric
 from lop_lightning.analysis.runs import Run
+from lop_lightning.report.accuracy import accuracy_rows, accuracy_table
 from lop_lightning.report.best import best_rows, best_table
 from lop_lightning.report.choice import Choice
 from lop_lightning.report.compare import comparison_figures
@@ -60,8 +61,9 @@ def build(
     """Write the report of runs grouped by stream (title -> runs) and return its tables for the terminal.
 
     Into ``<run>/figures``: that run's figures. Into ``out``: ``summary.csv``, ``contrasts.csv`` where there is
-    something to compare, ``best.csv`` where runs of a method differ in their settings, the comparisons' figures with
-    their numbers (in a folder a stream when there are several), ``report.html``.
+    something to compare, ``accuracy.csv`` where runs have an accuracy, ``best.csv`` where runs of a method differ in
+    their settings, the comparisons' figures with their numbers (in a folder a stream when there are several),
+    ``report.html``.
 
     Raises FileExistsError when a file is in the way that no report made.
     """
@@ -73,17 +75,16 @@ def build(
         save_reference_csv(run, OutputFolder(run.directory / "figures"))
     sections = [_section(title, group, drawn, choice, len(runs)) for title, group in streams.items()]
     write_csv([row for section in sections for row in section.summary], folder.claim("summary.csv"))
-    contrasts = [row for section in sections for row in section.contrasts]
-    if contrasts:
-        write_csv(contrasts, folder.claim("contrasts.csv"))
-    best = [row for section in sections for row in section.best]
-    if best:
-        write_csv(best, folder.claim("best.csv"))
+    for name in ("contrasts", "accuracy", "best"):
+        rows = [row for section in sections for row in getattr(section, name)]
+        if rows:
+            write_csv(rows, folder.claim(f"{name}.csv"))
     note = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {sum(not run.done for run in runs)} unfinished."
     if len(runs) > MOST_RUNS_ON_A_PAGE:
         note += " Each run's own figures are in its folder, under figures."
     folder.claim("report.html").write_text(page("Loss of plasticity", sections, note), encoding="utf-8")
     tables = [summary_table(_headline_rows(section), section.title) for section in sections if section.summary]
+    tables += [accuracy_table(section.accuracy, section.title) for section in sections if section.accuracy]
     return tables + [best_table(section.best, section.title) for section in sections if section.best]
 
 
@@ -125,12 +126,13 @@ def _section(
     reference = named_run(runs, name) if name else None
     contrasts = contrast_rows(runs, headline, choice.level, choice.window, reference) if headline and compared else []
     best = best_rows(runs, headline, choice.level, choice.window) if headline and compared else []
+    accuracy = accuracy_rows(runs, choice.metrics, choice.level, reference)
     own: dict[str, list[Path]] = {run.label: [] for run in runs} if on_page <= MOST_RUNS_ON_A_PAGE else {}
     for drawing, path in drawn:
         if drawing.stream == title and drawing.run is not None and drawing.run.label in own:
             own[drawing.run.label].append(path)
     comparisons = [path for drawing, path in drawn if drawing.stream == title and drawing.run is None]
-    return Section(title, summary, contrasts, best, comparisons, own)
+    return Section(title, summary, contrasts, best, accuracy, comparisons, own)
 
 
 def _headline_rows(section: Section) -> list[dict[str, Any]]:

@@ -12,6 +12,9 @@ from lop_lightning.analysis.over_epochs import is_online, rule_of
 from lop_lightning.analysis.runs import Run
 from lop_lightning.report.bands import Band, band
 
+MOST_ROWS_APART = 2000
+"""Rows of a record that are drawn as they are where the ends of tasks are marked: 60 tasks of 30 epochs."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -34,9 +37,10 @@ class Choice:
         """Whether a metric is reported."""
         return self.metrics is None or metric in self.metrics
 
-    def band(self, table: pd.DataFrame, log: bool = False) -> Band:
-        """The line and band of a table on the axis."""
-        return band(table, self.level, log, self.axis.bin)
+    def band(self, table: pd.DataFrame, log: bool = False, ends: Sequence[float] = ()) -> Band:
+        """The line and band of a table on the axis; where the ``ends`` of tasks are marked, its rows stay apart."""
+        apart = bool(ends) and table.shape[1] <= MOST_ROWS_APART
+        return band(table, self.level, log, 1 if apart else self.axis.bin)
 
     def note(self, runs: Sequence[Run], metric: str, over: str | None = None) -> str:
         """For the small print: what stands for a task of which the metric has several rows; empty where none has."""

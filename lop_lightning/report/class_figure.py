@@ -12,6 +12,7 @@ from lop_lightning.report.choice import ALL, Choice
 from lop_lightning.report.colours import method_colours, method_styles
 from lop_lightning.report.figures import Plot
 from lop_lightning.report.panels import Line, Panel
+from lop_lightning.report.streams import heading, stream_of
 from lop_lightning.report.vocabulary import axis_label, is_fraction, title
 
 COUNTED = "class in order of presentation"
@@ -27,5 +28,5 @@ def class_plot(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Plot:
             table = table.set_axis(np.asarray(table.columns) + 1, axis=1).rename_axis(columns=COUNTED)
             drawn = band(table, choice.level, bin_width=1)
             lines.append(Line(run.label, drawn, colours[run.label], styles[run.label]))
-    panel = Panel(title(metric), axis_label(metric), lines, fraction=is_fraction(metric))
-    return Plot(panel, f"{runs[0].task}, after the last task")
+    panel = Panel(heading(runs, title(metric)), axis_label(metric), lines, fraction=is_fraction(metric))
+    return Plot(panel, f"{stream_of(runs)}, after the last task")

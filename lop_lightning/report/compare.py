@@ -1,4 +1,4 @@
-"""Figures that set the methods of one stream side by side."""
+"""Figures that set the runs of one stream side by side, or, if asked to, those of several."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lop_lightning.analysis.curves import curve, layer_mean_curve, level_of, named_run, reference_among, relative
+from lop_lightning.analysis.curves import (
+    curve,
+    layer_mean_curve,
+    level_of,
+    named_run,
+    reference_among,
+    relative,
+    task_ends,
+)
 from lop_lightning.analysis.loss_of_plasticity import (
     EarlyLate,
     early_late,
@@ -21,28 +29,32 @@ from lop_lightning.analysis.loss_of_plasticity import (
     performance_metrics,
 )
 from lop_lightning.analysis.runs import Run
+from lop_lightning.report.bands import unpaired_band
 from lop_lightning.report.choice import ALL, Choice
 from lop_lightning.report.class_figure import class_plot
 from lop_lightning.report.colours import method_colours, method_styles
 from lop_lightning.report.figures import Plot, add_caption, house_style
-from lop_lightning.report.panels import Level, Line, Panel
+from lop_lightning.report.lag_figure import lag_plot
+from lop_lightning.report.panels import Level, Line, Panel, ends_note
 from lop_lightning.report.sensitivity_figure import sensitivity_plots
+from lop_lightning.report.streams import heading, stream_of
 from lop_lightning.report.vocabulary import axis_label, is_fraction, title, wants_log
 
 
 def comparison_figures(runs: Sequence[Run], choice: Choice = ALL) -> Iterator[tuple[str, Callable[[], Figure | Plot]]]:
-    """Name and maker of every figure that compares runs of one stream.
+    """Name and maker of every figure that compares runs, of one stream or of several.
 
     First the headline metric and its loss of plasticity, then every metric that at least two runs recorded: of the
-    whole network, averaged over layers (``<metric>_layer_mean``), of single classes (``<metric>_by_class``), relative
-    to a run (``relative_<metric>``); last what the runs say of a hyper-parameter (``sensitivity_<key>``).
-    ``choice.metrics`` restricts all of them. Raises ValueError when a run that ``choice`` names is not there or cannot
-    be paired.
+    whole network, averaged over layers (``<metric>_layer_mean``), of single classes (``<metric>_by_class``), by lag
+    (``<metric>_by_lag``), relative to a run (``relative_<metric>``); last what the runs say of a hyper-parameter
+    (``sensitivity_<key>``). ``choice.metrics`` restricts all of them. Raises ValueError when a run that ``choice``
+    names is not there or cannot be paired.
     """
     headline = headline_metric(runs)
     if headline is not None and choice.wants(headline):
         yield headline, partial(network_plot, runs, headline, choice)
-        if any(has_two_ends(run, headline) for run in runs):
+        one_unit = len({in_decades(run, headline) for run in runs}) == 1
+        if one_unit and any(has_two_ends(run, headline) for run in runs):
             yield f"loss_of_plasticity_{headline}", partial(loss_figure, runs, headline, choice)
     for metric in _shared([run.metrics() for run in runs]):
         if metric != headline and not metric.startswith("fresh_") and choice.wants(metric):
@@ -53,6 +65,9 @@ def comparison_figures(runs: Sequence[Run], choice: Choice = ALL) -> Iterator[tu
     for metric in _shared([run.class_metrics() for run in runs]):
         if choice.wants(metric):
             yield f"{metric}_by_class", partial(class_plot, runs, metric, choice)
+    for metric in _shared([run.lag_metrics() for run in runs]):
+        if choice.wants(metric):
+            yield f"{metric}_by_lag", partial(lag_plot, runs, metric, choice)
     if choice.relative_to is not None and named_run(runs, choice.relative_to) is not None:
         for metric in _shared([performance_metrics(run) for run in runs]):
             if choice.wants(metric):
@@ -62,34 +77,48 @@ def comparison_figures(runs: Sequence[Run], choice: Choice = ALL) -> Iterator[tu
 
 
 def network_plot(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Plot:
-    """A whole-network metric against the task, a line for each run that recorded it."""
-    tables = {run.label: curve(run, metric, axis=choice.axis) for run in runs if metric in run.metrics()}
-    return Plot(panel_of(runs, tables, metric, title(metric), choice), f"{runs[0].task}{choice.note(runs, metric)}")
+    """A whole-network metric against the task, a line for each run that recorded it.
+
+    Where every epoch is a point and all runs have their tasks' ends at the same updates, thin lines mark them.
+    """
+    shown = [run for run in runs if metric in run.metrics()]
+    tables = {run.label: curve(run, metric, axis=choice.axis) for run in shown}
+    every = sorted((task_ends(run, metric, choice.axis) for run in shown), key=len)
+    ends = every[-1] if all(set(some) <= set(every[-1]) for some in every) else ()
+    panel = panel_of(runs, tables, metric, title(metric), choice, ends)
+    return Plot(panel, f"{stream_of(runs)}{choice.note(runs, metric)}{ends_note(ends)}")
 
 
 def layer_mean_plot(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Plot:
     """A layer metric averaged over the hidden layers against the task, a line for each run that recorded it."""
     tables = {run.label: layer_mean_curve(run, metric, choice.axis) for run in runs if metric in run.layer_metrics()}
-    return Plot(panel_of(runs, tables, metric, f"{title(metric)}, mean over hidden layers", choice), runs[0].task)
+    return Plot(panel_of(runs, tables, metric, f"{title(metric)}, mean over hidden layers", choice), stream_of(runs))
 
 
 def relative_plot(runs: Sequence[Run], metric: str, reference: str, choice: Choice = ALL) -> Plot:
     """A performance metric minus that of a reference run, paired by seed and task, a line for each other run.
 
-    Raises ValueError when there is no such run, or one shares no seed with it.
+    A run of other tasks is not paired: its line is the difference of the means. Raises ValueError when there is no such
+    run, or one with the same tasks shares no seed with it.
     """
     of = reference_among(runs, reference)
     base = curve(of, metric, axis=choice.axis)
     colours, styles = method_colours(runs), method_styles(runs)
-    lines = [
-        Line(run.label, choice.band(relative(curve(run, metric, axis=choice.axis), base)), colours[run.label],
-             styles[run.label])
-        for run in runs if run is not of and metric in run.metrics()
-    ]  # fmt: skip
+    others = [run for run in runs if run is not of and metric in run.metrics()]
+    lines = []
+    for run in others:
+        table = curve(run, metric, axis=choice.axis)
+        if run.same_tasks(of):
+            drawn = choice.band(relative(table, base))
+        else:
+            drawn = unpaired_band(table, base, choice.level, choice.axis.bin)
+        lines.append(Line(run.label, drawn, colours[run.label], styles[run.label]))
     better = "above" if higher_is_better(metric) else "below"
-    heading = f"{title(metric)}, relative to {of.label}"
-    panel = Panel(heading, f"difference ({better} 0: better)", lines, zero=True)
-    return Plot(panel, f"{of.task}{choice.note(runs, metric)} · minus {of.label}, paired by seed and task")
+    words = heading(runs, f"{title(metric)}, relative to {of.label}")
+    panel = Panel(words, f"difference ({better} 0: better)", lines, zero=True)
+    unpaired = "" if all(map(of.same_tasks, others)) else ", runs of other tasks unpaired"
+    pairs = f"minus {of.label}, paired by seed and task{unpaired}"
+    return Plot(panel, f"{stream_of(runs)}{choice.note(runs, metric)} · {pairs}")
 
 
 def loss_figure(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Figure:
@@ -107,11 +136,11 @@ def loss_figure(runs: Sequence[Run], metric: str, choice: Choice = ALL) -> Figur
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.spines["left"].set_visible(False)
-        axes.set_title("Loss of plasticity")
+        axes.set_title(heading(runs, "Loss of plasticity"))
         names = "first − last" if higher_is_better(metric) else "last − first"
         unit = " (decades)" if results[0].decades else ""
         axes.set_xlabel(f"{metric.replace('_', ' ')}, {names} tasks{unit}   (right of 0: worse →)")
-        add_caption(figure, f"{runs[0].task} · {_loss_caption(results, choice.level)}")
+        add_caption(figure, f"{stream_of(runs)} · {_loss_caption(results, choice.level)}")
     return figure
 
 
@@ -138,9 +167,14 @@ def _loss_caption(results: Sequence[EarlyLate], level: float) -> str:
 
 
 def panel_of(
-    runs: Sequence[Run], tables: dict[str, pd.DataFrame], metric: str, heading: str, choice: Choice = ALL
+    runs: Sequence[Run],
+    tables: dict[str, pd.DataFrame],
+    metric: str,
+    words: str,
+    choice: Choice = ALL,
+    ends: Sequence[float] = (),
 ) -> Panel:
-    """Lines of some runs' tables, and the run that is drawn as its mean as a horizontal line.
+    """Lines of some runs' tables, and the run that is drawn as its mean as a horizontal line; ``words``: the title.
 
     Colours follow all ``runs``, so that a method keeps its own where another has no such metric.
     """
@@ -152,8 +186,9 @@ def panel_of(
         if flat is not None and label == flat.label:
             levels.append(Level(f"{label} (mean)", level_of(table, choice.level, log), colours[label]))
         else:
-            lines.append(Line(label, choice.band(table, log), colours[label], styles[label]))
-    return Panel(heading, axis_label(metric), lines, None, log, is_fraction(metric), levels)
+            lines.append(Line(label, choice.band(table, log, ends), colours[label], styles[label]))
+    words = heading(runs, words)
+    return Panel(words, axis_label(metric), lines, None, log, is_fraction(metric), levels, ends=ends)
 
 
 def _shared(names: Sequence[list[str]]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lop_lightning.analysis.curves import AXES, Axis
-from lop_lightning.analysis.find import find_runs, group_by_task, relabelled
+from lop_lightning.analysis.find import find_runs, group_by_task, labelled_across, relabelled
 from lop_lightning.analysis.labels import stream_titles
 from lop_lightning.analysis.over_epochs import RULES
 from lop_lightning.analysis.runs import Run
@@ -18,6 +18,7 @@ from lop_lightning.console import OneLineParser
 from lop_lightning.report.arguments import check, count, level, names, one_of
 from lop_lightning.report.paper_figures import PAPERS
 from lop_lightning.report.progress import tracked
+from lop_lightning.report.streams import not_compared, stream_of
 
 PROGRAM = "lop-report"
 
@@ -41,6 +42,7 @@ def parser() -> OneLineParser:
     result.add_argument("--bin", type=count, help="average so many consecutive tasks into a point, drop the remainder")
     result.add_argument("--horizontal", metavar="RUN", help="draw this run (label, method, network) as its mean")
     result.add_argument("--relative-to", metavar="RUN", help="draw performance also minus that of this run")
+    result.add_argument("--across-streams", action="store_true", help="compare runs whose streams differ all the same")
     return result
 
 
@@ -54,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         runs = [run.changed(over_epochs=arguments.over_epochs) for run in find_runs(arguments.runs, any_length)]
         runs = _with_rows(runs, errors, any_length)
         groups = group_by_task(runs, any_length)
+        if arguments.across_streams and len(groups) > 1:
+            runs = labelled_across(runs)
+            groups = [runs]
         check(runs, groups, arguments)
     except ValueError as error:
         command.error(str(error))
@@ -62,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lop_lightning.report.choice import Choice
 
     out = arguments.out.resolve() if arguments.out else _common_parent(runs) / "report"
-    titles = stream_titles([group[0].config for group in groups])
+    titles = stream_titles([group[0].config for group in groups]) if len(groups) > 1 else [stream_of(groups[0])]
     choice = Choice(
         arguments.metrics, arguments.level, arguments.window, Axis(arguments.x, arguments.bin), arguments.horizontal,
         arguments.relative_to, arguments.figures,
@@ -72,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         drawings = plan(streams, out, choice, errors)
     except ValueError as error:
         command.error(str(error))
+    if len(groups) > 1 and not arguments.figures:
+        errors.print(f"{PROGRAM}: {not_compared(groups)}", soft_wrap=True, highlight=False, markup=False)
     try:
         tables = build(streams, drawings, out, choice, errors)
     except OSError as error:  # a file in the way, a folder that cannot be written

@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from lop_lightning.analysis.statistics import UNPAIRED
+from lop_lightning.report.accuracy import ACCURACY_HEADER, accuracy_cells, accuracy_footnote
 from lop_lightning.report.best import BEST_HEADER, best_cells, best_footnote
 from lop_lightning.report.table import HEADER, NUMERIC, footnote, row_cells, with_interval
 
@@ -34,17 +36,19 @@ figure img { display: block; width: 100%; height: auto; } figure.wide { grid-col
 details { margin: .75rem 0; } summary { cursor: pointer; font-weight: 600; padding: .3rem 0; }
 """
 CONTRAST_HEADER = ("run", "against", "metric", "difference in loss of plasticity", "n", "verdict")
+UNPAIRED_NOTE = f"paired by seed where both have the same tasks, else {UNPAIRED}"
 VERDICT_CLASS = {"lost": "lost", "lost more": "lost", "improved": "improved", "lost less": "improved"}
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: rows of summary, contrasts and best settings, the comparison's figures, each run's own."""
+    """A part of the page: rows of each table, the comparison's figures, each run's own."""
 
     title: str
     summary: Sequence[dict[str, Any]]
     contrasts: Sequence[dict[str, Any]]
     best: Sequence[dict[str, Any]]
+    accuracy: Sequence[dict[str, Any]]
     figures: Sequence[Path]
     run_figures: Mapping[str, Sequence[Path]]
 
@@ -70,7 +74,11 @@ def _section(section: Section) -> list[str]:
     parts.append(f"<p>{escape(footnote(section.summary))}</p>")
     if section.contrasts:
         parts.append(_table(CONTRAST_HEADER, [_contrast_cells(row) for row in section.contrasts]))
-        parts.append("<p>Loss of plasticity minus that of the reference, paired by seed: negative, it lost less.</p>")
+        how = "paired by seed" if all(row["kind"] != UNPAIRED for row in section.contrasts) else UNPAIRED_NOTE
+        parts.append(f"<p>Loss of plasticity minus that of the reference, {how}: negative, it lost less.</p>")
+    if section.accuracy:
+        parts.append(_table(ACCURACY_HEADER, accuracy_cells(section.accuracy)))
+        parts.append(f"<p>{escape(accuracy_footnote(section.accuracy))}</p>")
     if section.best:
         parts.append(_table(BEST_HEADER, [best_cells(row) for row in section.best]))
         parts.append(f"<p>{escape(best_footnote(section.best))}</p>")
@@ -86,7 +94,7 @@ def _section(section: Section) -> list[str]:
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     def cell(tag: str, name: str, text: str) -> str:
         verdict = VERDICT_CLASS.get(text, "") if name == "verdict" else ""
-        kind = "number" if name in (*NUMERIC, CONTRAST_HEADER[3]) else verdict
+        kind = "number" if name in (*NUMERIC, CONTRAST_HEADER[3], *ACCURACY_HEADER[2:]) else verdict
         return f'<{tag} class="{kind}">{escape(text)}</{tag}>' if kind else f"<{tag}>{escape(text)}</{tag}>"
 
     head = "".join(cell("th", name, name) for name in header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from lop_lightning.report.colours import FRESH
 
 FEW_POINTS = 15
 MOST_DARK_BANDS = 6
+LONGEST_TITLE = 58
+"""Letters in a line of a title, so that it does not run into the legend."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Panel:
 
     ``fresh`` is the fresh reference network, drawn behind in grey; ``levels`` are horizontal lines; ``zero`` marks
     where two runs are equal. Of the ``limits`` for the vertical axis the first that hold all lines are taken.
-    ``log_x``: what is counted goes by factors.
+    ``log_x``: what is counted goes by factors. ``ends``: where a task ends, marked by thin lines.
     """
 
     title: str
@@ -56,6 +59,7 @@ class Panel:
     zero: bool = False
     limits: Sequence[tuple[float, float]] = ()
     log_x: bool = False
+    ends: Sequence[float] = ()
     bands: list[Band] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,18 +71,25 @@ class Panel:
         return len(self.lines) > 1 or self.fresh is not None or bool(self.levels)
 
 
+def ends_note(ends: Sequence[float]) -> str:
+    """For the small print: what the thin lines are, where there are some."""
+    return " · dashed: a task ends" if ends else ""
+
+
 def draw_panel(axes: Axes, panel: Panel) -> None:
     """Draw a panel: bands below, lines above, a legend is left to the figure."""
     shade = 0.18 if len(panel.lines) <= MOST_DARK_BANDS else 0.08
     if panel.zero:
         axes.axhline(0, color="#666666", linewidth=0.9, zorder=1)
+    for end in panel.ends:
+        axes.axvline(end, color="#b5b5b5", linestyle="--", linewidth=0.6, zorder=0.8)
     for level in panel.levels:
         _draw_level(axes, level)
     if panel.fresh is not None:
         _draw_band(axes, Line("fresh network", panel.fresh, FRESH, "--"), shade, zorder=1)
     for line in panel.lines:
         _draw_band(axes, line, shade, zorder=2)
-    axes.set_title(panel.title)
+    axes.set_title(textwrap.fill(panel.title, LONGEST_TITLE))
     counts = panel.bands[0].counts if panel.bands else "task"
     axes.set_xlabel(counts)
     axes.set_ylabel(panel.axis_label)

@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lop_lightning.analysis.curves import curve, layer_mean_curve
+from lop_lightning.analysis.curves import curve, layer_mean_curve, task_ends
 from lop_lightning.analysis.loss_of_plasticity import in_decades
 from lop_lightning.analysis.runs import Run
 from lop_lightning.report.choice import ALL, Choice
 from lop_lightning.report.class_figure import class_plot
 from lop_lightning.report.colours import METHODS, layer_colours
 from lop_lightning.report.figures import Plot, grid_figure, panel_figure, save
+from lop_lightning.report.lag_figure import lag_plot
 from lop_lightning.report.output import OutputFolder
-from lop_lightning.report.panels import Line, Panel
+from lop_lightning.report.panels import Line, Panel, ends_note
 from lop_lightning.report.vocabulary import axis_label, is_fraction, title, wants_log
 
 FRESH = "fresh_"
@@ -29,10 +30,10 @@ REFERENCE_CSV_LAYERS = {"eff_rank": "preactivation_covariance_rank", "dup_frac":
 
 
 def figures_of(run: Run, choice: Choice = ALL) -> Iterator[tuple[str, Callable[[], Figure | Plot]]]:
-    """Name and maker of every figure of a run: whole-network metrics, layer metrics, classes, and the reference's six.
+    """Name and maker of every figure of a run: of the network, by layer, class and lag, and the reference's six.
 
-    ``choice.metrics`` restricts them to some metrics (the six are then left out). Names are the metrics', a layer
-    metric's with ``_by_layer``.
+    ``choice.metrics`` restricts them to some metrics (the six are then left out). Names are the metrics', with
+    ``_by_layer``, ``_by_class`` or ``_by_lag`` for what is recorded of these.
     """
     if run.task == "gmm" and choice.metrics is None and "min_loss" in run.metrics():
         yield "gmm_reference", partial(reference_figure, run, choice)
@@ -46,6 +47,9 @@ def figures_of(run: Run, choice: Choice = ALL) -> Iterator[tuple[str, Callable[[
     for metric in run.class_metrics():
         if choice.wants(metric):
             yield f"{metric}_by_class", partial(class_plot, [run], metric, choice)
+    for metric in run.lag_metrics():
+        if choice.wants(metric):
+            yield f"{metric}_by_lag", partial(lag_plot, [run], metric, choice)
 
 
 def save_run_figures(run: Run, choice: Choice = ALL) -> list[Path]:
@@ -57,7 +61,8 @@ def save_run_figures(run: Run, choice: Choice = ALL) -> list[Path]:
 
 def network_figure(run: Run, metric: str, choice: Choice = ALL) -> Figure:
     """The figure of a whole-network metric."""
-    return panel_figure(network_panel(run, metric, choice), f"{_source(run)}{choice.note([run], metric)}")
+    panel = network_panel(run, metric, choice)
+    return panel_figure(panel, f"{_source(run)}{choice.note([run], metric)}{ends_note(panel.ends)}")
 
 
 def layer_figure(run: Run, metric: str, choice: Choice = ALL) -> Figure:
@@ -71,14 +76,17 @@ def reference_figure(run: Run, choice: Choice = ALL) -> Figure:
 
 
 def network_panel(run: Run, metric: str, choice: Choice = ALL) -> Panel:
-    """A whole-network metric against the task, with the fresh reference where it was recorded."""
+    """A whole-network metric against the task, with the fresh reference where it was recorded.
+
+    Where every epoch is a point (``--x update``), thin lines mark the ends of tasks.
+    """
     series = curve(run, metric, axis=choice.axis)
     fresh = curve(run, FRESH + metric, axis=choice.axis) if FRESH + metric in run.metrics() else None
     tables = [series] if fresh is None else [series, fresh]
-    log = _log(run, metric, tables)
-    line = Line(run.label, choice.band(series, log), METHODS.get(run.algo, METHODS["cbp"]))
-    reference = None if fresh is None else choice.band(fresh, log)
-    return Panel(title(metric), axis_label(metric), [line], reference, log, is_fraction(metric))
+    log, ends = _log(run, metric, tables), task_ends(run, metric, choice.axis)
+    line = Line(run.label, choice.band(series, log, ends), METHODS.get(run.algo, METHODS["cbp"]))
+    reference = None if fresh is None else choice.band(fresh, log, ends)
+    return Panel(title(metric), axis_label(metric), [line], reference, log, is_fraction(metric), ends=ends)
 
 
 def layer_panel(run: Run, metric: str, choice: Choice = ALL) -> Panel:

@@ -15,6 +15,7 @@ from lop_lightning.report.choice import ALL, Choice
 from lop_lightning.report.colours import shades
 from lop_lightning.report.figures import Plot
 from lop_lightning.report.panels import Line, Panel
+from lop_lightning.report.streams import heading, stream_of
 from lop_lightning.report.vocabulary import axis_label, is_fraction, title
 
 
@@ -39,7 +40,8 @@ def sensitivity_plot(found: Sequence[Sweep], metric: str, choice: Choice = ALL) 
         finals = [final_performance(run, metric, choice.window) for run in sweep.runs]
         table = pd.DataFrame(dict(zip(sweep.values, finals))).rename_axis(columns=key.rsplit(".", 1)[-1])
         lines.append(Line(sweep.label, band(table, choice.level, log, bin_width=1), colour))
-    heading = f"{title(metric)} on the last tasks"
-    panel = Panel(heading, axis_label(metric), lines, None, log, is_fraction(metric), log_x=True)
+    shown = [run for sweep in found for run in sweep.runs]
+    words = heading(shown, f"{title(metric)} on the last tasks")
+    panel = Panel(words, axis_label(metric), lines, None, log, is_fraction(metric), log_x=True)
     ends = sorted({choice.window or max(1, r.series(metric).shape[1] // 10) for sweep in found for r in sweep.runs})
-    return Plot(panel, f"{run.task} · {key} · last {' or '.join(map(str, ends))} tasks of each seed")
+    return Plot(panel, f"{stream_of(shown)} · {key} · last {' or '.join(map(str, ends))} tasks of each seed")

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from lop_lightning.analysis.loss_of_plasticity import contrast, early_late, has_two_ends, performance_metrics
 from lop_lightning.analysis.runs import Run
+from lop_lightning.analysis.statistics import unpaired_difference
 
 COLUMNS = (
     "task", "label", "metric", "first_tasks", "last_tasks", "difference", "low", "high", "level", "n", "seeds",
@@ -62,22 +63,25 @@ def contrast_rows(
 ) -> list[dict[str, Any]]:
     """How much less plasticity each run lost than the reference run, paired by the seeds that both ran.
 
-    ``reference`` is by default the first run of plain backpropagation (``bp``), not of a linear network, else the
-    first run. ``difference`` is the loss of
-    plasticity minus the reference's: negative when the method lost less. Runs that share no seed with it give no row.
+    ``reference`` is by default that of :func:`default_reference`. ``difference`` is the loss of plasticity minus the
+    reference's: negative when the method lost less. A run with the same tasks that shares no seed with it gives no row.
+    A run of other tasks is not paired, as its ``kind`` says; one whose loss has another unit gives no row.
     """
     runs = [run for run in runs if has_two_ends(run, metric)]
     if len(runs) < 2:
         return []
     if reference not in runs:
-        reference = next((run for run in runs if run.algo == "bp" and run.model != "linear"), runs[0])
+        reference = default_reference(runs)
     base = early_late(reference, metric, window, level)
     rows = []
     for run in runs:
         result = early_late(run, metric, window, level)
-        if run is reference or not len(result.loss.index.intersection(base.loss.index)):
+        paired = run.same_tasks(reference)
+        if run is reference or result.decades != base.decades:
             continue
-        interval = contrast(result, base, level)
+        if paired and not len(result.loss.index.intersection(base.loss.index)):
+            continue
+        interval = contrast(result, base, level) if paired else unpaired_difference(result.loss, base.loss, level)
         low, high = float(interval.low), float(interval.high)
         verdict = "lost less" if high < 0 else "lost more" if low > 0 else "no difference shown"
         rows.append(
@@ -96,6 +100,11 @@ def contrast_rows(
             }
         )
     return rows
+
+
+def default_reference(runs: Sequence[Run]) -> Run:
+    """The first run of plain backpropagation (``bp``), not of a linear network, else the first run."""
+    return next((run for run in runs if run.algo == "bp" and run.model != "linear"), runs[0])
 
 
 def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -36,6 +36,13 @@ NAMES = {
     "preactivation_covariance_rank": ("Covariance rank of pre-activations", "effective rank"),
     "stable_rank": ("Stable rank", "‖H‖²F / σ₁²"),
     "participation_ratio": ("Participation ratio", "dimensions"),
+    "state_gradient_norm": ("Gradient of the loss by the hidden state", "‖∂L/∂hₜ‖₂"),
+    "recurrent_spectral_radius": ("Spectral radius of the recurrent Jacobian", "ρ(∂hₜ/∂hₜ₋₁)"),
+    **{
+        f"{gate}_gate_{state}": (f"{gate.capitalize()} gate {state} ({bound})", "fraction of activations")
+        for gate in ("input", "forget", "output", "reset", "update")
+        for state, bound in (("closed", "< 0.1"), ("open", "> 0.9"))
+    },
 }
 """Metric -> (heading, axis label with the unit)."""
 FAMILIES = {
@@ -58,6 +65,8 @@ FRACTIONS = (
     "saturation",
     "frozen_units",
     "feature_duplication",
+    "gate_closed",
+    "gate_open",
 )
 DECADES_SPAN = 30.0
 """A positive metric whose seed mean spans more than this ratio over the stream gets a logarithmic axis."""

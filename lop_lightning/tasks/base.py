@@ -42,6 +42,8 @@ class StreamSpec:
         dtype: Floating type that the stream is computed in.
         new_heads: Whether every task begins with an output layer of zeros.
         head_momentum: Whether the optimiser then still remembers the old output layer's gradients.
+        vocabulary: Inputs are sequences of token numbers below this (int64; 0 is padding, at the end of a sequence);
+            ``None``: inputs are real numbers.
     """
 
     input_shape: tuple[int, ...]
@@ -50,6 +52,7 @@ class StreamSpec:
     dtype: torch.dtype = torch.float32
     new_heads: bool = False
     head_momentum: bool = False
+    vocabulary: int | None = None
 
     @property
     def is_classification(self) -> bool:

@@ -7,13 +7,13 @@ import io
 import tarfile
 import zlib
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lop_lightning.errors import LopError
+from lop_lightning.tasks.download import fetch
 from lop_lightning.tasks.safe_pickle import safe_loads
 
 CLASSES, SIDE = 100, 32
@@ -109,19 +109,9 @@ def download(folder: Path) -> None:
     """
     from torchvision.datasets import CIFAR100
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # several runs of a sweep may do this at once: each fills a folder of its own, and renaming is atomic
-        with TemporaryDirectory(dir=folder) as private:
-            CIFAR100(private, download=True)
-            (folder / FOLDER).mkdir(exist_ok=True)
-            for path in (Path(private) / FOLDER).iterdir():
-                path.replace(folder / FOLDER / path.name)
-    except (OSError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise LopError(
-            f"CIFAR-100 is not in {folder.absolute()} and cannot be downloaded ({reason}): {remedy(folder)}"
-        ) from error
+    fetch(
+        "CIFAR-100", lambda private: CIFAR100(private, download=True), FOLDER, folder, folder / FOLDER, remedy(folder)
+    )
 
 
 def damaged(path: Path, reason: str, folder: Path) -> LopError:

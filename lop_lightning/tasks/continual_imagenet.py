@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag
+from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag, check_folder
 from lop_lightning.randomness import generator
 from lop_lightning.tasks.base import Batch, ResidentTask, StackedTask, StreamSpec, Task
 from lop_lightning.tasks.imagenet32 import IMAGE, SOURCES, Classes
@@ -70,8 +70,7 @@ class ContinualImageNet(TaskStream):
     ) -> None:
         super().__init__(tasks, seeds, batch_size, 1, epochs_per_task, shuffle, probe_size, chunk)
         check_choice("source", source, SOURCES)
-        if not isinstance(data_dir, str) or not data_dir:
-            raise ConfigError("data_dir", data_dir, "the path of a folder")
+        check_folder("data_dir", data_dir)
         check_count("classes", classes, 2)
         if classes % 2:
             raise ConfigError("classes", classes, "an even whole number of at least 2")

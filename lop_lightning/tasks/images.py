@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lop_lightning.errors import LopError
+from lop_lightning.tasks.download import fetch
 
 MNIST_FILES = {  # name → md5 of its .gz form, as published with the data set
     "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -23,6 +23,7 @@ MNIST_FILES = {  # name → md5 of its .gz form, as published with the data set
     "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
 }
+MNIST_PARTS = {"train": "train", "test": "t10k"}  # part → how the names of its files begin
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,20 @@ def digits(data_dir: str) -> Images:
     return Images(torch.from_numpy(pixels.astype(np.uint8)), torch.from_numpy(labels.astype(np.int64)), 16)
 
 
-def mnist(data_dir: str) -> Images:
-    """MNIST's 60,000 training images of 28 x 28 pixels (LeCun et al. 1998), from ``data_dir/MNIST/raw``.
+def mnist(data_dir: str, part: str = "train") -> Images:
+    """MNIST's images of 28 x 28 pixels (LeCun et al. 1998), from ``data_dir/MNIST/raw``.
 
     The files may be there with or without ``.gz``. If not, they are downloaded and checked against their md5.
+
+    Args:
+        data_dir: Folder that downloaded files are kept in.
+        part: ``train`` (60,000 images) or ``test`` (10,000).
 
     Raises:
         LopError: the files cannot be downloaded, or one of them is damaged.
     """
     folder = Path(data_dir).expanduser() / "MNIST" / "raw"
-    images, labels, *_ = MNIST_FILES
+    images, labels = (name for name in MNIST_FILES if name.startswith(MNIST_PARTS[part]))
     if not (find(folder, images) and find(folder, labels)):
         download_mnist(folder)
     pixels, classes = read_idx(folder, images), read_idx(folder, labels)
@@ -92,19 +97,9 @@ def download_mnist(folder: Path) -> None:
     """
     from torchvision.datasets import MNIST
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # several runs of a sweep may do this at once: each fills a folder of its own, and renaming is atomic
-        with TemporaryDirectory(dir=folder) as private:
-            MNIST(private, download=True)
-            for path in (Path(private) / "MNIST" / "raw").iterdir():
-                path.replace(folder / path.name)
-    except (OSError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise LopError(
-            f"MNIST is not in {folder.absolute()} and cannot be downloaded ({reason}): put "
-            f"{', '.join(MNIST_FILES)} there (.gz or not), or use task.source=digits, which needs no download"
-        ) from error
+    names = ", ".join(MNIST_FILES)
+    remedy = f"put {names} there (.gz or not), or use task.source=digits, which needs no download"
+    fetch("MNIST", lambda private: MNIST(private, download=True), "MNIST/raw", folder, folder, remedy)
 
 
 def read_idx(folder: Path, name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag
+from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag, check_folder
 from lop_lightning.randomness import generator
 from lop_lightning.tasks.augmentation import draw_looks
 from lop_lightning.tasks.base import Batch, StackedTask, StreamSpec, Task
@@ -79,8 +79,7 @@ class IncrementalCIFAR(TaskStream):
     ) -> None:
         super().__init__(tasks, seeds, batch_size, 1, epochs_per_task, shuffle, probe_size, chunk)
         check_choice("source", source, SOURCES)
-        if not isinstance(data_dir, str) or not data_dir:
-            raise ConfigError("data_dir", data_dir, "the path of a folder")
+        check_folder("data_dir", data_dir)
         for name, count in (("classes_per_task", classes_per_task), ("train_images", train_images),
                             ("validation_images", validation_images), ("test_images", test_images),
                             ("representation_images", representation_images)):  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag
+from lop_lightning.errors import check_choice, check_count, check_flag, check_folder
 from lop_lightning.randomness import generator
 from lop_lightning.tasks.base import Batch, StackedTask, StreamSpec, Task, in_batches
 from lop_lightning.tasks.images import PIXELS, SOURCES, Images
@@ -61,8 +61,7 @@ class PermutedImages(TaskStream):
     ) -> None:
         super().__init__(tasks, seeds, batch_size, passes_per_epoch, epochs_per_task, shuffle, probe_size, chunk)
         check_choice("source", source, SOURCES)
-        if not isinstance(data_dir, str) or not data_dir:
-            raise ConfigError("data_dir", data_dir, "the path of a folder")
+        check_folder("data_dir", data_dir)
         check_flag("composed", composed)
         if task_length is not None:
             check_count("task_length", task_length)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from lop_lightning.randomness import generator
+from lop_lightning.tasks.cifar100 import CLASSES, SIDE
 
-CLASSES, SIDE, COARSE = 100, 32, 5
+COARSE = 5
 GREY, PATTERN, OWN_PATTERN, NOISE = 128, 18.0, 40.0, 40
 
 

@@ -141,7 +141,7 @@ def test_a_unit_that_nobody_listens_to_is_reborn_unnoticed(layer):
     x = data(1)[0][0]
     before = learner.trace(learner.population, x).output
     reset_units(learner.population, learner.layers[layer], torch.tensor([0]), torch.tensor([[1]]), 0, None,
-                transferred=torch.tensor([[5.0]]).double())  # fmt: skip
+                transferred={"every": torch.tensor([[5.0]]).double()})  # fmt: skip
     assert torch.equal(learner.trace(learner.population, x).output, before)
 
 
@@ -171,7 +171,7 @@ def test_bias_transfer_keeps_the_mean_output_of_a_varying_unit():
     mean = learner.population.state["method"]["layers.0"]["mean_activation"][:, [2, 4]]
     before = learner.trace(learner.population, inputs[0]).output
     reset_units(learner.population, learner.layers[0], torch.tensor([0]), torch.tensor([[2, 4]]), 0, None,
-                transferred=mean)  # fmt: skip
+                transferred={"every": mean})  # fmt: skip
     after = learner.trace(learner.population, inputs[0]).output
     torch.testing.assert_close(after.mean(1), before.mean(1), rtol=1e-12, atol=1e-12)
     assert (after - before).abs().max() > 0.01

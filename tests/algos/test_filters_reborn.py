@@ -137,7 +137,7 @@ def test_the_mean_over_a_filters_weights_sees_what_each_is_multiplied_with():
         (FanOut(UnitSlice("conv.weight", 1, 3)), FanOut(UnitSlice("linear.weight", 1, 3, inner=4))), unit_axis=1,
     )  # fmt: skip
     maps, mean = torch.randn(7, 3, 2, 2, generator=rng), torch.randn(3, generator=rng)
-    evidence = Evidence(layer, params, maps, mean)
+    evidence = Evidence(layer, params, maps, {"every": mean})
     found = {name: UTILITIES[name](evidence) for name in UTILITIES}
     for unit in range(3):
         sizes = {"contribution": maps[:, unit].abs(), "zero_contribution": (maps[:, unit] - mean[unit]).abs()}

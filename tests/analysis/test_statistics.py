@@ -3,7 +3,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lop_lightning.analysis.statistics import bootstrap_interval, iqm, paired_difference, seed_interval, t_interval
+from lop_lightning.analysis.statistics import (
+    bootstrap_interval,
+    iqm,
+    paired_difference,
+    seed_interval,
+    t_interval,
+    unpaired_difference,
+)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +124,22 @@ def test_wrong_words_are_named():
         bootstrap_interval([1.0, 2.0], statistic="mode")
     with pytest.raises(ValueError, match="level 95"):
         bootstrap_interval([1.0, 2.0], level=95)
+
+
+def test_unpaired_difference_is_welchs():
+    a, b = [1.0, 2.0, 3.0], [2.0, 2.5, 3.0, 3.5, np.nan]
+    result = unpaired_difference(a, b)
+    expected = stats.ttest_ind(a, b[:4], equal_var=False).confidence_interval(0.95)
+    assert (result.estimate, result.low, result.high) == pytest.approx((-0.75, expected.low, expected.high))
+    assert result.n == 3
+    columns = unpaired_difference(np.array([a, a]).T, np.array([b, [5.0] * 5]).T)
+    assert columns.low[0] == pytest.approx(result.low)
+    assert columns.n.tolist() == [3, 3]
+
+
+def test_unpaired_differences_of_one_seed_or_of_equal_seeds():
+    alone = unpaired_difference([1.0], [3.0, 4.0])
+    assert (alone.estimate, alone.n) == (-2.5, 1)
+    assert np.isnan(alone.low)
+    equal = unpaired_difference([1.0, 1.0], [3.0, 3.0])
+    assert (equal.low, equal.high) == (-2.0, -2.0)

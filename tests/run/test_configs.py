@@ -19,13 +19,16 @@ DIFFERS = {"optimizer/momentum": {"momentum"}, "hardware/slurm_gpu/launcher": {"
 
 GLOBAL = ("experiment", "scale")
 """Groups that set keys of other groups."""
-IMAGES = {"convnet", "resnet18"}
-"""Models that want images."""
+COMPANIONS = {
+    **{f"model={name}": ("task=incremental_cifar", "task.source=synthetic") for name in ("convnet", "resnet18")},
+    **{f"model={name}": ("task=label_reshuffled_images",) for name in ("lstm", "gru")},
+    **{f"task={name}": ("model=gru",) for name in ("language_reshuffle", "language_binary")},
+}
+"""What goes with options that cannot be chosen alone: networks of images or sequences, streams of tokens."""
 
 
 def chosen(group, option):
-    images = ("task=incremental_cifar", "task.source=synthetic") if group == "model" and option in IMAGES else ()
-    return (f"{group}={option}", *images)
+    return (f"{group}={option}", *COMPANIONS.get(f"{group}={option}", ()))
 
 
 @pytest.mark.parametrize(("group", "option"), [one for one in OPTIONS if one[0] not in GLOBAL])

@@ -20,7 +20,8 @@ def test_config_holds_the_defaults_of_the_constructor(file):
     assert isinstance(instantiate(config), TaskStream)
     parameters = inspect.signature(get_class(config.pop("_target_"))).parameters
     assert [*config, *GIVEN_BY_THE_PROGRAM] == list(parameters)
-    assert config == {name: parameters[name].default for name in config}
+    defaults = {name: parameters[name].default for name in config}
+    assert config == {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])

@@ -1,0 +1,185 @@
+"""Many recurrent networks over whole sequences at once, forwards and backwards through time.
+
+The loop over time is one operator to the compiler and to ``vmap``: nothing is unrolled, so compiling takes no longer
+for a long sequence than for a short one, and seeds and directions share each product of matrices. Its backward pass is
+written out (backpropagation through time); a second derivative is not defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lop_lightning.networks.cells import CELLS
+
+TILE = 2**17
+"""Numbers in the gates of one tile at one step: what a processor's own cache holds."""
+LEAST_ROWS, MOST_ROWS = 128, 1024
+"""Examples in a tile, if there are so many."""
+
+
+def tile_rows(batch: int) -> int:
+    """How many examples are taken together: the largest divisor of ``batch`` that fits, or all where none is near."""
+    if batch <= MOST_ROWS:
+        return batch
+    best = next(rows for rows in range(MOST_ROWS, 0, -1) if batch % rows == 0)
+    return best if best >= LEAST_ROWS else batch
+
+
+@torch.compiler.allow_in_graph
+def run(x: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor, cell: str) -> tuple[Tensor, Tensor, Tensor]:
+    """States of D networks (directions) over sequences that are cut into k tiles of b examples.
+
+    Args:
+        x: Inputs ``[T, D·k, F, b]``, a direction's tiles one after another, in the order in which they are read.
+        weight_x: ``[D, rows·H, F]`` from :meth:`Cell.pack`.
+        weight_h: ``[D, rows·H, H]``.
+        bias: ``[D, rows·H]``.
+        cell: Key of :data:`CELLS`.
+
+    Returns:
+        States h ``[T, D·k, H, b]``, gates ``[T, D·k, rows·H, b]`` and memory ``[T, D·k, memory·H, b]`` after each step.
+        Only h is differentiable.
+    """
+    return _Sequence.apply(x, weight_x, weight_h, bias, cell)
+
+
+class _Sequence(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor, cell: str) -> tuple[Tensor, ...]:
+        # Detached: an operator without a derivative of its own refuses what a transform is following.
+        return forward_pass(*(t.detach() for t in (x, weight_x, weight_h, bias)), cell)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*inputs[:3], *output)
+        ctx.cell = inputs[4]
+        ctx.mark_non_differentiable(*output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, dh: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        saved = (t.detach() for t in ctx.saved_tensors)
+        wanted = bool(ctx.needs_input_grad[0])
+        dx, *rest = backward_pass(dh.detach(), *saved, ctx.cell, wanted)
+        return (dx if wanted else None, *rest, None)
+
+
+@torch.library.custom_op("lop::sequence_forward", mutates_args=())
+def forward_pass(
+    x: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor, cell: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See :func:`run`."""
+    rule, steps = CELLS[cell], len(x)
+    h, gates, memory = _like_forward(x, weight_x, weight_h, bias, cell)
+    for n, w in _tiles(x, weight_h):
+        inward, recurrent, offset = weight_x[w], weight_h[w], bias[w, :, None]
+        before = None
+        for t in range(steps):
+            a, now, kept = gates[t, n], h[t, n], memory[t, n]
+            torch.baddbmm(offset, inward, x[t, n], out=a)
+            if before is not None:
+                a.baddbmm_(recurrent, before[0])
+            rule.forward(a, now, kept, before)
+            before = now, kept
+    return h, gates, memory
+
+
+@torch.library.custom_op("lop::sequence_backward", mutates_args=())
+def backward_pass(
+    dh: Tensor,
+    x: Tensor,
+    weight_x: Tensor,
+    weight_h: Tensor,
+    h: Tensor,
+    gates: Tensor,
+    memory: Tensor,
+    cell: str,
+    inputs_too: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of inputs (if wanted, else something empty), both weights and bias, given those of the states."""
+    rule, steps = CELLS[cell], len(x)
+    dx = torch.empty_like(x) if inputs_too else x.new_empty((*x.shape[:2], 0, 0))
+    dweight_x, dweight_h, dbias = (
+        torch.zeros_like(weight_x),
+        torch.zeros_like(weight_h),
+        weight_x.new_zeros(weight_x.shape[:2]),
+    )
+    for n, w in _tiles(x, weight_h):
+        inward, recurrent = weight_x[w].transpose(1, 2), weight_h[w].transpose(1, 2)
+        flowing, carried, d = torch.zeros_like(h[0, n]), torch.zeros_like(h[0, n]), torch.empty_like(gates[0, n])
+        for t in range(steps - 1, -1, -1):
+            before = (h[t - 1, n], memory[t - 1, n]) if t else None
+            flowing.add_(dh[t, n])
+            rule.backward(d, flowing, carried, gates[t, n], memory[t, n], before)
+            dweight_x[w].baddbmm_(d, x[t, n].transpose(1, 2))
+            dbias[w].add_(d.sum(2))
+            if inputs_too:
+                torch.bmm(inward, d, out=dx[t, n])
+            if before is not None:
+                dweight_h[w].baddbmm_(d, before[0].transpose(1, 2))
+                flowing.baddbmm_(recurrent, d)
+    return dx, dweight_x, dweight_h, dbias
+
+
+def _tiles(x: Tensor, weight_h: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Which rows of x, and which of the weights, are taken together."""
+    count, batch, per = x.shape[1], x.shape[3], x.shape[1] // len(weight_h)
+    if per > 1:
+        yield from ((slice(n, n + 1), slice(n // per, n // per + 1)) for n in range(count))
+        return
+    together = max(1, TILE // (weight_h.shape[1] * batch)) if x.device.type == "cpu" else count
+    yield from ((slice(n, n + together),) * 2 for n in range(0, count, together))
+
+
+@forward_pass.register_fake
+def _like_forward(
+    x: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor, cell: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    steps, count, _, batch = x.shape
+    rows, width = weight_h.shape[1:]
+    sizes = (width, rows, CELLS[cell].memory * width)
+    h, gates, memory = (x.new_empty(steps, count, size, batch) for size in sizes)
+    return h, gates, memory
+
+
+@backward_pass.register_fake
+def _like_backward(
+    dh: Tensor,
+    x: Tensor,
+    weight_x: Tensor,
+    weight_h: Tensor,
+    h: Tensor,
+    gates: Tensor,
+    memory: Tensor,
+    cell: str,
+    inputs_too: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    dx = torch.empty_like(x) if inputs_too else x.new_empty((*x.shape[:2], 0, 0))
+    return dx, torch.empty_like(weight_x), torch.empty_like(weight_h), weight_x.new_empty(weight_x.shape[:2])
+
+
+def _folding(
+    operator: Callable[..., tuple[Tensor, ...]], axes: Sequence[int], given: Sequence[int]
+) -> Callable[..., Any]:
+    """The rule for ``vmap``: more networks are more rows. ``axes``: where they are in the arguments and results."""
+
+    def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        folded = [_fold(t, dim, axis, info.batch_size) for t, dim, axis in zip(arguments, in_dims, axes)]
+        results = operator(*folded, *arguments[len(axes) :])
+        return tuple(t.unflatten(axis, (info.batch_size, -1)) for t, axis in zip(results, given)), tuple(given)
+
+    return rule
+
+
+def _fold(t: Tensor, dim: int | None, axis: int, size: int) -> Tensor:
+    shared = t.unsqueeze(axis).expand(*t.shape[:axis], size, *t.shape[axis:]) if dim is None else t.movedim(dim, axis)
+    return shared.flatten(axis, axis + 1).contiguous()
+
+
+forward_pass.register_vmap(_folding(forward_pass, (1, 0, 0, 0), (1, 1, 1)))
+backward_pass.register_vmap(_folding(backward_pass, (1, 1, 0, 0, 1, 1, 1), (1, 0, 0, 0)))
