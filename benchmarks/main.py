@@ -19,6 +19,7 @@ from benchmarks.cases import NARROW, PROBLEMS, WIDE, Problem, write_random_image
 from benchmarks.convolutional import convolutional
 from benchmarks.measure import Measured, bytes_of_an_update, copy_bandwidth, measure
 from benchmarks.plain_process import plain_update
+from benchmarks.recurrent import recurrent
 
 CBP_TARGET, LIGHTNING_TARGET = 1.25, 0.05
 
@@ -40,10 +41,11 @@ def main() -> None:
         for problem in (p for p in PROBLEMS if arguments.only in p.name):
             measured += _measure_problem(problem, folder, console)
         kept = {m.case.method: plain_update(WIDE, m.case.method, folder, True) for m in measured if m.problem is WIDE}
-    if measured:
-        console.print(speeds(measured), shares(measured))
-        for line in (*_cbp_cost(measured), *_memory(measured, kept)):
-            console.print(line, highlight=False)
+        if measured:
+            console.print(speeds(measured), shares(measured))
+            for line in (*_cbp_cost(measured), *_memory(measured, kept)):
+                console.print(line, highlight=False)
+        recurrent(console, folder, arguments.only)
     convolutional(console, arguments.only)
     console.print(f"{time.monotonic() - begun:.0f} s, {_load()}")
     if arguments.out is not None:

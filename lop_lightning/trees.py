@@ -40,9 +40,11 @@ def unshared(old: Tree, new: Tree) -> Tree:
 
     So that ``new`` can be written over ``old`` leaf by leaf.
     """
-    before = {id(tensor) for tensor in leaves(old)}
+    before = leaves(old)
 
     def own(place: Tensor, tensor: Tensor) -> Tensor:
-        return tensor.clone() if tensor is not place and id(tensor) in before else tensor
+        # By "is": older compilers cannot tell a tensor's id.
+        shared = tensor is not place and any(tensor is other for other in before)
+        return tensor.clone() if shared else tensor
 
     return tree_map(own, old, new)

@@ -68,7 +68,7 @@ GROUPS = (*LAYER_METRICS, "weights", "gradients", "representation", "recurrence"
 def on_probe(
     learner: Learner, population: Population, stream: TaskStream, task: int, groups: list[str]
 ) -> Iterator[Measurement]:
-    """Activation metrics of hidden layers, what recurrent ones do step by step, and ``post_loss``, ``post_accuracy``."""
+    """Activations of hidden layers, what recurrent ones do step by step, ``post_loss`` and ``post_accuracy``."""
     inputs, targets = stream.stacked_probe(task)
     measured: dict[tuple[str, str], list[Tensor]] = {}
     active = stream.stacked(task).active_outputs

@@ -31,8 +31,19 @@ def build(path: str, node: dict[str, Any] | None, partial: bool = False, **given
     settings = {key: value for key, value in node.items() if key not in ("_target_", "name")}
     _check_keys(path, target, settings)
     if partial:
-        return lambda **late: _called(path, target, {**settings, **given, **late})
+        return _Later(path, target, {**settings, **given})
     return _called(path, target, {**settings, **given})
+
+
+class _Later:
+    """A call that waits for its last arguments; ``inspect.signature`` shows all that the target takes."""
+
+    def __init__(self, path: str, target: Any, arguments: dict[str, Any]) -> None:
+        self.path, self.target, self.arguments = path, target, arguments
+        self.__signature__ = inspect.signature(target)
+
+    def __call__(self, **late: Any) -> Any:
+        return _called(self.path, self.target, {**self.arguments, **late})
 
 
 def _called(path: str, target: Any, arguments: dict[str, Any]) -> Any:

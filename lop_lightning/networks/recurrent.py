@@ -103,7 +103,7 @@ class GatedNetwork(Network):
         """See :class:`Network`."""
         x, lengths = self.sequences(inputs)
         batch = x.shape[1]
-        rows = tile_rows(batch)
+        rows = tile_rows(batch, x.device)
         tiles, many = batch // rows, len(self.directions)
         trace = Trace(x, lengths=lengths)
         x = x.unflatten(1, (tiles, rows)).transpose(2, 3)  # [T, k, F, b]
@@ -149,7 +149,7 @@ class GatedNetwork(Network):
         return "first" if direction == "backwards" and self.readout == LAST_POSITION else "final"
 
     def hidden_layers(self) -> tuple[HiddenLayer, ...]:
-        """A view for each direction of each layer: rows of all gates enter a unit, columns of all that read h leave it."""
+        """A view for each direction of each layer: rows of all gates enter a unit, columns of all readers leave."""
         return tuple(self._view(index, d) for index in range(len(self.layers)) for d in self.directions)
 
     def _view(self, index: int, direction: str) -> HiddenLayer:

@@ -21,9 +21,12 @@ LEAST_ROWS, MOST_ROWS = 128, 1024
 """Examples in a tile, if there are so many."""
 
 
-def tile_rows(batch: int) -> int:
-    """How many examples are taken together: the largest divisor of ``batch`` that fits, or all where none is near."""
-    if batch <= MOST_ROWS:
+def tile_rows(batch: int, device: torch.device) -> int:
+    """How many examples are taken together: the largest divisor of ``batch`` that fits, or all where none is near.
+
+    On a device that is no CPU all of them, since there a call is dear and memory is quick.
+    """
+    if batch <= MOST_ROWS or device.type != "cpu":
         return batch
     best = next(rows for rows in range(MOST_ROWS, 0, -1) if batch % rows == 0)
     return best if best >= LEAST_ROWS else batch

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lop_lightning.analysis.over_epochs import is_online, over_epochs, rule_of
-from lop_lightning.analysis.runs import CLASSES
+from lop_lightning.analysis.runs import CLASSES, LAGS
 from lop_lightning.analysis.statistics import FEWEST_FOR_BOOTSTRAP, seed_interval
 
 PER_SEED = ("none", "network", "all")
@@ -78,11 +78,13 @@ def places_of(rows: pd.DataFrame, tasks: Sequence[int]) -> list[Place]:
 def name_of(metric: str, layer: str) -> str:
     """What a metric is called at W&B, its section before the first slash.
 
-    ``performance/<metric>`` or ``plasticity/<metric>`` of the whole network, ``layers/<layer>/<metric>``, and
-    ``classes/<number>/<metric>``.
+    ``performance/<metric>`` or ``plasticity/<metric>`` of the whole network, ``layers/<layer>/<metric>``,
+    ``classes/<number>/<metric>`` and ``lags/<steps>/<metric>``.
     """
     if layer.startswith(CLASSES):
         return f"classes/{layer.removeprefix(CLASSES)}/{metric}"
+    if layer.startswith(LAGS):
+        return f"lags/{layer.removeprefix(LAGS)}/{metric}"
     if layer:
         return f"layers/{layer}/{metric}"
     return f"{'performance' if metric.endswith(PERFORMANCE) else 'plasticity'}/{metric}"

@@ -79,7 +79,7 @@ def nodes():
 
 
 GIVEN = {"self", "network", "optimizer", "execution", "input_shape", "output_size", "seeds", "chunk", "record",
-         "directory", "run"}  # fmt: skip
+         "directory", "run", "vocabulary"}  # fmt: skip
 """Arguments that the program gives."""
 
 
