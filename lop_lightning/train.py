@@ -158,6 +158,8 @@ def run(config: DictConfig) -> RunDirectory:
         if warning := changed_since(directory.path):
             say(warning)
         experiment.stream.stacked(experiment.stream.position.task)  # data that is missing or damaged shows here
+        for note in experiment.stream.notes:
+            say(note)
         layers = {layer.name: {"width": layer.width} for layer in experiment.learner.layers}
         directory.open({"layers": layers})
         try:

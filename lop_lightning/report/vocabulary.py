@@ -37,7 +37,7 @@ NAMES = {
     "stable_rank": ("Stable rank", "‖H‖²F / σ₁²"),
     "participation_ratio": ("Participation ratio", "dimensions"),
     "state_gradient_norm": ("Gradient of the loss by the hidden state", "‖∂L/∂hₜ‖₂"),
-    "recurrent_spectral_radius": ("Spectral radius of the recurrent Jacobian", "ρ(∂hₜ/∂hₜ₋₁)"),
+    "recurrent_spectral_radius": ("Spectral radius of the recurrent Jacobian", "ρ(∂sₜ/∂sₜ₋₁)"),
     **{
         f"{gate}_gate_{state}": (f"{gate.capitalize()} gate {state} ({bound})", "fraction of activations")
         for gate in ("input", "forget", "output", "reset", "update")

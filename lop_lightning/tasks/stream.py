@@ -114,6 +114,11 @@ class TaskStream(StreamClock, L.LightningDataModule):
         return inputs[: self.probe_size], targets[: self.probe_size]
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the data before they are trained on, a line each."""
+        return ()
+
+    @property
     def finished(self) -> bool:
         """Whether every task was trained."""
         return self.position.task >= self.tasks

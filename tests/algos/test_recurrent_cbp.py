@@ -172,6 +172,31 @@ def test_biases_take_over_a_constant_unit(cell, stream, layer):
     torch.testing.assert_close(after.output, before.output, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_each_bias_takes_over_the_mean_of_what_its_consumer_reads(cell, layer):
+    method = partial(ContinualBackprop, replacement_rate=0.0, decay_rate=0.8)
+    learner = recurrent(cell, method, readout="last_position")
+    train(learner, *sequences(3))
+    params, state = learner.population.params, learner.population.state["method"][layer]
+    before, unbiased = taken(params), {name: mean / (1 - 0.8**3) for name, mean in state.items()}
+    onwards = {"layers.1.forwards": "final", "layers.1.backwards": "first"}.get(layer)
+    view, row, units = named(learner, layer), torch.tensor([0]), torch.tensor([[2, 0]])
+    learner._rebirth(learner.population, LAYERS.index(layer), view, row, units)
+    masks = masks_of(learner, cell, layer, [0, 2])
+    for name, mask in masks["transfer"].items():
+        if not mask.any():
+            continue
+        feeds_back = name == f"{layer}.bias_hh"
+        reads = "mean_activation" if onwards is None else f"mean_activation_{onwards}"
+        mean = unbiased["mean_activation_earlier" if feeds_back else reads][0]
+        start = 0 if feeds_back else HIDDEN * layer.endswith("backwards")
+        weight = before[name.replace("bias", "weight")][0]
+        share = sum(weight[:, start + unit] * mean[unit] for unit in (0, 2))
+        moved = (params[name] - before[name])[0]
+        torch.testing.assert_close(moved[mask], share[mask], rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_step_of_the_others_stays_as_it_was_once_the_constant_has_been_seen(cell):
     """Also through the GRU's reset gate, which multiplies what feeds back together with its bias."""

@@ -78,7 +78,7 @@ def test_one_task_is_one_line(tmp_path):
 
 def test_names_of_recurrent_metrics():
     assert title(METRIC) == "Gradient of the loss by the hidden state"
-    assert axis_label("recurrent_spectral_radius") == "ρ(∂hₜ/∂hₜ₋₁)"
+    assert axis_label("recurrent_spectral_radius") == "ρ(∂sₜ/∂sₜ₋₁)"
     assert title("forget_gate_closed") == "Forget gate closed (< 0.1)"
     assert title("update_gate_open") == "Update gate open (> 0.9)"
     assert axis_label("reset_gate_closed") == "fraction of activations"

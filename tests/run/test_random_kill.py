@@ -11,7 +11,7 @@ from lop_lightning.experiment import prepare
 
 KILLS, LONGEST, SEED = 20, 0.6, 20
 SETTINGS = (
-    *TINY, "task.tasks=150", "algo=cbp", "algo.replacement_rate=0.01", "algo.maturity_threshold=20",
+    *TINY, "task.tasks=400", "algo=cbp", "algo.replacement_rate=0.01", "algo.maturity_threshold=20",
     "callbacks.continual.metrics=[units]", "callbacks.checkpoint.every_updates=20", "callbacks.progress.file_seconds=0",
 )  # fmt: skip
 

@@ -65,7 +65,7 @@ def test_what_is_written_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        (b"16 spa Hola", "line 3: expected number, language and text with tabs between them, and found '16"),
+        (b"16 spa Hola", "line 3: expected number, language and text in UTF-8 with tabs between them, and found '16"),
         (b"16\tspa", "line 3: expected number"),
         (b"16\tspa\tHola\tana\t2010", "line 3: expected number"),
         (b"x\tspa\tHola", "line 3: expected number"),

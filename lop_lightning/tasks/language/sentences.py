@@ -77,10 +77,9 @@ def read_sentences(
             if len(parts) != 3 or not parts[0].isdigit() or not parts[1]:
                 if not line.strip():
                     continue
-                raise LopError(
-                    f"{file}, line {place}: expected number, language and text with tabs between them, and found "
-                    f"{line[:60].decode(errors='replace').strip()!r}"
-                )
+                found = line[:60].decode(errors="replace").strip()
+                expected = "number, language and text in UTF-8 with tabs between them"
+                raise LopError(f"{file}, line {place}: expected {expected}, and found {found!r}")
             if parts[1] not in codes:
                 codes.add(parts[1])
                 if seen is not None:

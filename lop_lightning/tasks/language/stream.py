@@ -61,6 +61,13 @@ class LanguageStream(TaskStream):
         return StreamSpec(shape, self.outputs, "cross_entropy", vocabulary=self.tables.vocabulary)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """See :class:`TaskStream`: how many sentences are longer than ``max_length``."""
+        cut, length = self.tables.train.truncated, self.selection.max_length
+        line = f"task.max_length={length}: {cut:.1%} of the sentences have more tokens and lose what is beyond"
+        return (line,) if cut else ()
+
+    @property
     def task_size(self) -> int:
         """See :class:`TaskStream`."""
         return self.outputs * (self.selection.sentences - self.selection.test_sentences)
