@@ -31,8 +31,8 @@ class ContinualBackprop(Learner):
     After every update, for each hidden layer and unit i: age aᵢ ← aᵢ + 1; mean activation fᵢ ← ηfᵢ + (1-η)·mean hᵢ;
     utility uᵢ ← ηuᵢ + (1-η)yᵢ with the instantaneous yᵢ of ``utility``; both are bias-corrected by 1 - η^aᵢ. Of the
     units with aᵢ > m a share ρ is replaced each update, those of least utility: see
-    :func:`lop_lightning.algos.reset.reset_units`. A unit is a neuron or a filter; means over h are over the batch and
-    all places of a map.
+    :func:`lop_lightning.algos.reset.reset_units`. A unit is a neuron, a filter, or a recurrent unit with all its gates;
+    means over h are over the batch and all places of a map, or the steps that a consumer reads (``docs/recurrent.md``).
 
     Args:
         network: See :class:`Learner`.

@@ -20,7 +20,7 @@ from lop_lightning.errors import RunError, check_choice, check_count
 from lop_lightning.trees import Tree, leaves, rebuild, tree_map
 
 MOST_COMPILED = 8
-"""Shapes of batches that the compiler keeps a variant of a function for."""
+"""Forms of a call (updates in it, shapes) that the compiler keeps a variant of a function for."""
 
 UpdateOne = Callable[..., tuple[Tree, Tensor]]
 """(state, inputs, targets, active_outputs, noise) -> (new state, measures) of one network and one batch."""
@@ -115,10 +115,10 @@ class Lifted:
         # The compiler re-checks some hundred assumptions at each call, which costs more than a tiny network's update.
         # Only shapes and types can differ between our calls, so once a signature was compiled its checks are skipped.
         if not self._trusts or signature not in self._seen:
-            self._seen.add(signature)
-            if self._trusts and len(self._seen) > MOST_COMPILED:
-                shapes = f"batches of this stream come in more than {MOST_COMPILED} sizes"
+            if self._trusts and len(self._seen) >= MOST_COMPILED:
+                shapes = f"the batches of this stream come in too many sizes ({MOST_COMPILED} forms can be compiled)"
                 raise RunError(f"hardware.compile=true is not legal here: {shapes}; use hardware.compile=false")
+            self._seen.add(signature)
             return nullcontext()
         return torch.compiler.set_stance(skip_guard_eval_unsafe=True)
 

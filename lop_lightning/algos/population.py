@@ -112,12 +112,9 @@ def factory_for(factory: Callable[..., Network], spec: StreamSpec) -> Callable[[
     Raises:
         RunError: the stream gives tokens, and such a network reads numbers alone.
     """
-    shapes: dict[str, Any] = {"input_shape": spec.input_shape, "output_size": spec.output_size}
-    if spec.vocabulary is not None:
-        if "vocabulary" not in signature(factory).parameters:
-            raise RunError("model: this network reads numbers, and the task gives tokens: use model=lstm or model=gru")
-        shapes["vocabulary"] = spec.vocabulary
-    return partial(factory, **shapes)
+    if spec.vocabulary is not None and "vocabulary" not in signature(factory).parameters:
+        raise RunError("model: this network reads numbers, and the task gives tokens: use model=lstm or model=gru")
+    return partial(factory, **spec.shapes)
 
 
 def fitting_network(factory: Callable[[], Network], seed: int, spec: StreamSpec) -> Network:

@@ -12,7 +12,7 @@ from lop_lightning.algos.lift import Execution
 from lop_lightning.algos.population import Population
 from lop_lightning.algos.reset import check_has_units, reset_units
 from lop_lightning.algos.step import Step
-from lop_lightning.algos.utility import unit_means
+from lop_lightning.algos.utility import means_read
 from lop_lightning.errors import check_count, check_flag, check_number
 from lop_lightning.networks import NetworkFactory
 from lop_lightning.optimizers import Optimizer
@@ -37,10 +37,10 @@ class ReDo(Learner):
     """Backpropagation, and now and then all dormant units are reborn (``algo=redo``).
 
     After every ``period`` updates, in each hidden layer: a unit whose mean |h| over that update's batch (and over the
-    places of its map, if it is a filter) is at most τ times the layer's mean begins anew, as
-    :func:`lop_lightning.algos.reset.reset_units` says: incoming weights from the network's own initial distribution,
-    bias 0, outgoing weights 0, and the optimiser forgets all of these. A layer in which every unit is silent is reborn
-    as a whole. ``population.host["reborn"]`` counts the rebirths: by layer name, one number a seed.
+    places of its map, if it is a filter, or all steps of its sequences) is at most τ times the layer's mean begins
+    anew, as :func:`lop_lightning.algos.reset.reset_units` says: incoming weights and biases as at the network's birth,
+    outgoing weights 0, and the optimiser forgets all of these. A layer in which every unit is silent is reborn as a
+    whole. ``population.host["reborn"]`` counts the rebirths: by layer name, one number a seed.
 
     Args:
         network: See :class:`Learner`.
@@ -79,7 +79,7 @@ class ReDo(Learner):
     def after_update(self, step: Step) -> Step:
         """Takes down the activity of the batch."""
         step.method = {
-            layer.name: {"activity": unit_means(step.activations[layer.name].abs(), layer.unit_axis)}
+            layer.name: {"activity": means_read(step.activations[layer.name].abs(), layer, "every", step.lengths)}
             for layer in self.layers
         }
         return step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lop_lightning.algos.utility import UTILITIES, Evidence, mean_magnitude, means_read, unit_means
+from lop_lightning.algos.utility import UTILITIES, Evidence, mean_magnitude, means_read
 from lop_lightning.errors import check_choice
 from lop_lightning.networks import HiddenLayer
 from lop_lightning.optimizers.base import Params
@@ -96,7 +96,7 @@ class LifetimeStatistics(RunningStatistics):
         self, old: Tree, layer: HiddenLayer, params: Params, activation: Tensor, lengths: Tensor | None = None
     ) -> Tree:
         """See :class:`RunningStatistics`."""
-        magnitude = old["magnitude"] + (1 - self.decay_rate) * unit_means(activation.abs(), layer.unit_axis)
+        magnitude = old["magnitude"] + (1 - self.decay_rate) * means_read(activation.abs(), layer, "every", lengths)
         utility = mean_magnitude([entry.units for entry in layer.fan_out], params)
         if self.utility == "contribution":
             utility = utility * magnitude

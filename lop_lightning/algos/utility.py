@@ -91,8 +91,9 @@ class Evidence:
 
     @property
     def outgoing(self) -> Tensor:
-        """Mean |w_out|."""
-        return mean_magnitude([entry.units for entry in self.layer.fan_out], self.params)
+        """Mean |w_out|; the weights with which a recurrent unit feeds back to itself count as 0."""
+        totals = [_total_of_others(entry, self.params) for entry in self.layer.fan_out]
+        return _summed(totals) / _entries([entry.units for entry in self.layer.fan_out], self.params)
 
     @property
     def deviation(self) -> Tensor:

@@ -54,7 +54,7 @@ def load_network(run: str | Path, task: int, seed: int, trust: bool = False) -> 
     stream: TaskStream = build("task", config["task"], seeds=[seed])
     make = build("model", config["model"], partial=True)
     with torch.random.fork_rng(devices=[]):  # the initial weights, which are not kept, come from the global generator
-        network: Network = make(input_shape=stream.spec.input_shape, output_size=stream.spec.output_size)
+        network: Network = make(**stream.spec.shapes)
     network = network.to(stream.spec.dtype)
     row = kept["seeds"].index(seed)
     network.load_state_dict({name: tensor[row] for name, tensor in kept["tensors"].items()})

@@ -66,10 +66,25 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dh: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        saved = (t.detach() for t in ctx.saved_tensors)
         wanted = bool(ctx.needs_input_grad[0])
-        dx, *rest = backward_pass(dh.detach(), *saved, ctx.cell, wanted)
+        dx, *rest = _Gradient.apply(dh, *ctx.saved_tensors, ctx.cell, wanted)
         return (dx if wanted else None, *rest, None)
+
+
+class _Gradient(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, ...]:
+        return backward_pass(*(t.detach() if isinstance(t, Tensor) else t for t in inputs))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError("a gated network's second derivative is not defined: use network.unrolled, which has it")
 
 
 @torch.library.custom_op("lop::sequence_forward", mutates_args=())

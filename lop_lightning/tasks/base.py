@@ -55,6 +55,12 @@ class StreamSpec:
     vocabulary: int | None = None
 
     @property
+    def shapes(self) -> dict[str, Any]:
+        """What a network's factory is called with."""
+        shapes: dict[str, Any] = {"input_shape": self.input_shape, "output_size": self.output_size}
+        return shapes if self.vocabulary is None else {**shapes, "vocabulary": self.vocabulary}
+
+    @property
     def is_classification(self) -> bool:
         """Whether a prediction is right or wrong."""
         return self.loss != "mse"

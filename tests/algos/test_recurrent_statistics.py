@@ -74,7 +74,8 @@ def test_running_means_are_the_formulas(cell, stream, readout, utility):
             spread = {reads: (states - unbiased[reads]).abs().mean(0) for reads, states in seen.items()}
             entering = torch.cat([params[f"{layer}.{part}"] for part in ("weight_ih", "weight_hh")], 1).abs()
             entering = entering.unflatten(0, (GATES[cell], HIDDEN)).mean((0, 2))
-            leaving = torch.cat([weight for weight, *_ in consumers(params, layer, readout)]).abs().mean(0)
+            ones = dict.fromkeys(readings, torch.ones(HIDDEN))
+            leaving = weighed(params, layer, readout, ones.get)  # what leads back to the unit counts as 0
             now = {
                 "contribution": lambda: weighed(params, layer, readout, size.get),  # noqa: B023
                 "zero_contribution": lambda: weighed(params, layer, readout, spread.get),  # noqa: B023
