@@ -24,6 +24,8 @@ USUAL = (
 )  # fmt: skip
 """Metrics, and whether they are of layers, that get panels where no runs are named."""
 
+NUMBERED = ("layers", "classes", "lags")
+"""Sections in which one panel shows a metric of all layers, classes or lags."""
 SYSTEM = {
     "Processor": ("system.cpu",),
     "Memory of the process, MB": ("system.proc.memory.rssMB",),
@@ -74,10 +76,10 @@ def workspace(entity: str, project: str, name: str, metrics: Sequence[tuple[str,
     except ImportError as error:
         raise RunError("wandb-workspaces is not installed: pip install 'lop-lightning[wandb]'") from error
     quiet_wandb()
-    sections: dict[str, list[Any]] = {"performance": [], "plasticity": [], "layers": [], "classes": []}
+    sections: dict[str, list[Any]] = {name: [] for name in ("performance", "plasticity", *NUMBERED)}
     for metric, layer in metrics:
         section = name_of(metric, layer).partition("/")[0]
-        if section in ("layers", "classes"):
+        if section in NUMBERED:
             every = f"^{section}/.+/{re.escape(metric)}$"
             panel = panels.LinePlot(title=title(metric), x="task", metric_regex=every)
         else:

@@ -16,7 +16,7 @@ PER_SEED = ("none", "network", "all")
 """Of which metrics each seed is shown: of none, of the whole network's, of each layer's too."""
 
 AXES = {
-    **dict.fromkeys(("performance/", "plasticity/", "layers/", "classes/", "seeds/"), "task"),
+    **dict.fromkeys(("performance/", "plasticity/", "layers/", "classes/", "lags/", "seeds/"), "task"),
     "updates/": "update",
 }
 """Beginnings of the names in the history, and what they are drawn against."""

@@ -79,8 +79,9 @@ def test_which_seeds_are_shown(tmp_path, per_seed, shown):
 
 
 def test_every_name_has_an_axis():
-    names = [name_of(*place) for place in (("post_loss", ""), ("weight_norm", ""), ("rank", "a"), ("x", "class.01"))]
-    assert names == ["performance/post_loss", "plasticity/weight_norm", "layers/a/rank", "classes/01/x"]
+    places = (("post_loss", ""), ("weight_norm", ""), ("rank", "a"), ("x", "class.01"), ("x", "lag.07"))
+    names = [name_of(*place) for place in places]
+    assert names == ["performance/post_loss", "plasticity/weight_norm", "layers/a/rank", "classes/01/x", "lags/07/x"]
     assert {AXES[name.partition("/")[0] + "/"] for name in [*names, "seeds/x/1"]} == {"task"}
     assert AXES["updates/"] == "update"
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from lab import TINY, Cut, PowerCut, run
+from lab import COMMON, TINY, Cut, PowerCut, run
 from test_wandb_runs import OFFLINE, of_tasks, shown
 from wandb_files import sessions
 
@@ -95,6 +95,16 @@ def test_the_workspace_of_runs_has_what_they_recorded(workspaces, tmp_path, caps
     recorded = {line.split(",")[5] for line in directory.record.read_text().splitlines()[1:]}
     titles = len(shown["performance"]) + len(shown["layers"])
     assert titles == len(recorded)
+
+
+def test_a_panel_shows_all_lags_of_a_recurrent_network(workspaces, tmp_path, capsys):
+    small = ("task.tasks=1", "task.epochs_per_task=1", "task.train_images=2", "task.test_images=2", "model.hidden=3")
+    lstm = ("task=label_reshuffled_images", "model=lstm", *small, "callbacks.continual.metrics=[recurrence]")
+    directory = run((*COMMON, *lstm), tmp_path)
+    capsys.readouterr()
+    assert main(["dashboard", str(directory.path), "--print"]) == 0
+    shown = sections(capsys.readouterr().out)
+    assert [panel["metricRegex"] for panel in shown["lags"]] == ["^lags/.+/state_gradient_norm$"]
 
 
 def test_the_workspace_needs_an_account(workspaces, capsys):
