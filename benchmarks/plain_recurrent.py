@@ -1,4 +1,4 @@
-"""The recurrent study's plain loops, PyTorch's modules and Adam, in processes of their own (see plain_process).
+"""The recurrent study's plain loops, PyTorch's modules and Adam, in a process of their own (see plain_process).
 
 Two of them. The study's: a DataLoader without workers shuffles, decodes every image by PIL and transforms it, and a
 second forward pass, its graph with it, counts what is right after each update. The floor: batches are gathered from
@@ -7,12 +7,12 @@ tensors that are ready, there is no second pass, and the allocator keeps memory.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from functools import cache
+from itertools import chain, islice, repeat
 from pathlib import Path
 from statistics import median
 
@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from benchmarks.plain_process import KEEP, ROUNDS
+from benchmarks.plain_process import ROUNDS
+from lop_lightning.algos.memory import keep_freed_memory
 from lop_lightning.tasks.images import MNIST_FILES
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -57,6 +58,7 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
+@cache
 def plain_updates(network: str, batch: int, updates: int, folder: Path, vocabulary: int = 0) -> tuple[float, float]:
     """CPU seconds of an update, data included: of the study's loop, and of the floor.
 
@@ -67,8 +69,10 @@ def plain_updates(network: str, batch: int, updates: int, folder: Path, vocabula
         folder: Where the images are.
         vocabulary: Number of tokens, for sentences instead of images.
     """
-    arguments = [network, str(batch), str(updates), str(folder), str(vocabulary)]
-    return _in_a_process(["study", *arguments], {}), _in_a_process(["floor", *arguments], KEEP)
+    command = [sys.executable, "-m", "benchmarks.plain_recurrent", network, str(batch), str(updates), str(folder)]
+    done = subprocess.run([*command, str(vocabulary)], capture_output=True, text=True, check=True)
+    study, floor = map(float, done.stdout.split())
+    return study, floor
 
 
 def images(folder: Path) -> MNIST:
@@ -105,41 +109,33 @@ def floor_loop(network: nn.Module, optimizer: torch.optim.Optimizer, batches: Ba
 
 
 def gathered(x: Tensor, y: Tensor, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """One pass over examples in a new order."""
-    for rows in torch.randperm(len(x)).split(batch):
-        yield x[rows], y[rows]
+    """Pass after pass over examples, each in a new order."""
+    while True:
+        for rows in torch.randperm(len(x)).split(batch):
+            yield x[rows], y[rows]
 
 
-def _in_a_process(arguments: list[str], variables: dict[str, str]) -> float:
-    command, environment = [sys.executable, "-m", "benchmarks.plain_recurrent"], {**os.environ, **variables}
-    done = subprocess.run(command + arguments, env=environment, capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
-def _measure(loop: str, name: str, batch: int, updates: int, folder: Path, vocabulary: int) -> float:
-    """The median of the rounds; a first one is not counted."""
-    network = NETWORKS[name](vocabulary)
-    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+def _measure(name: str, batch: int, updates: int, folder: Path, vocabulary: int) -> tuple[float, float]:
     data = sentences(vocabulary) if vocabulary else images(folder)
-    if loop == "floor":
-        x, y = next(iter(DataLoader(data, len(data))))
-        times = [_timed(floor_loop, network, optimizer, gathered(x, y, batch), updates) for _ in range(ROUNDS + 1)]
-    else:
-        loader = DataLoader(data, batch, shuffle=True)
-        times = [_timed(study_loop, network, optimizer, loader, updates) for _ in range(ROUNDS + 1)]
+    loader = DataLoader(data, batch, shuffle=True)
+    study = _median(study_loop, NETWORKS[name](vocabulary), chain.from_iterable(repeat(loader)), updates)
+    keep_freed_memory()
+    x, y = next(iter(DataLoader(data, len(data))))
+    return study, _median(floor_loop, NETWORKS[name](vocabulary), gathered(x, y, batch), updates)
+
+
+def _median(loop: Callable[..., None], network: nn.Module, batches: Batches, updates: int) -> float:
+    """CPU seconds of an update, the median of the rounds; a first one is not counted."""
+    optimizer, endless, times = torch.optim.Adam(network.parameters(), 0.01), iter(batches), []
+    for _ in range(ROUNDS + 1):
+        begun = time.process_time()
+        loop(network, optimizer, islice(endless, updates))
+        times.append(time.process_time() - begun)
     return median(times[1:]) / updates
-
-
-def _timed(
-    loop: Callable[..., None], network: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches, updates: int
-) -> float:
-    begun = time.process_time()
-    loop(network, optimizer, islice(batches, updates))
-    return time.process_time() - begun
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    loop, network, batch, updates, folder, vocabulary = sys.argv[1:]
-    print(_measure(loop, network, int(batch), int(updates), Path(folder), int(vocabulary)))
+    network, batch, updates, folder, vocabulary = sys.argv[1:]
+    print(*_measure(network, int(batch), int(updates), Path(folder), int(vocabulary)))

@@ -53,7 +53,9 @@ def one_of(choices: Iterable[str]) -> Callable[[str], str]:
 def check(runs: Sequence[Run], groups: Sequence[Sequence[Run]], arguments: argparse.Namespace) -> None:
     """Raise ValueError in one line for what the runs (``groups``: those of one stream together) cannot give."""
     recorded = dict.fromkeys(
-        name for run in runs for name in (*run.metrics(), *run.layer_metrics(), *run.class_metrics())
+        name
+        for run in runs
+        for name in (*run.metrics(), *run.layer_metrics(), *run.class_metrics(), *run.lag_metrics())
     )
     for metric in arguments.metrics or []:
         if metric not in recorded:
