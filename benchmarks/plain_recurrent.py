@@ -24,7 +24,7 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from benchmarks.plain_process import ROUNDS
-from lop_lightning.algos.memory import keep_freed_memory
+from lop_lightning.algos.process import keep_freed_memory
 from lop_lightning.tasks.images import MNIST_FILES
 
 Batches = Iterable[tuple[Tensor, Tensor]]

@@ -87,7 +87,7 @@ class Run:
 
     def __init__(self, learner: Learner, stream: TaskStream) -> None:
         self.learner = learner
-        learner.prepare(stream.spec, stream.seeds)
+        learner.prepare(stream.spec, stream.seeds, batch=stream.largest_batch)
         self.chunks: Iterator[Chunk] = chain.from_iterable(map(stream.task_chunks, range(stream.tasks)))
 
     def train(self, updates: int) -> float:

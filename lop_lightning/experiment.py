@@ -64,7 +64,7 @@ def prepare(config: DictConfig) -> Experiment:
     optimizer = build("optimizer", plain["optimizer"])
     network = build("model", plain["model"], partial=True)
     learner: Learner = build("algo", plain["algo"], network=network, optimizer=optimizer, execution=execution)
-    learner.prepare(stream.spec, stream.seeds, _device(accelerator))
+    learner.prepare(stream.spec, stream.seeds, _device(accelerator), stream.largest_batch)
     plain["seeds"] = stream.seeds
     for key, value in (("runs_dir", plain["runs_dir"]), *((f"{g}.name", plain[g].get("name")) for g in NAMED)):
         if not isinstance(value, str) or not value:  # parts of the run's path

@@ -16,7 +16,6 @@ from torch.func import grad
 from lop_lightning.algos.forward import ForwardPass
 from lop_lightning.algos.lift import Execution, Lifted
 from lop_lightning.algos.losses import accuracy, loss_function, mask_outputs
-from lop_lightning.algos.memory import keep_freed_memory
 from lop_lightning.algos.method import Method
 from lop_lightning.algos.noise import parameter_noise, split
 from lop_lightning.algos.population import (
@@ -27,6 +26,7 @@ from lop_lightning.algos.population import (
     noise_keys,
     stack_networks,
 )
+from lop_lightning.algos.process import tune_process
 from lop_lightning.algos.step import Backward, Step
 from lop_lightning.errors import ConfigError
 from lop_lightning.networks import HiddenLayer, Network, NetworkFactory, Trace
@@ -96,8 +96,10 @@ class Learner(Method, L.LightningModule):
 
     # ---- populations
 
-    def prepare(self, spec: StreamSpec, seeds: list[int], device: torch.device | None = None) -> None:
+    def prepare(self, spec: StreamSpec, seeds: list[int], device: torch.device | None = None, batch: int = 1) -> None:
         """Binds the learner to a stream's shapes and makes its population; ``Trainer.fit`` calls it.
+
+        ``batch``, the examples an update, decides at most how it is executed.
 
         Raises:
             ConfigError: the network cannot be made for these shapes.
@@ -105,8 +107,7 @@ class Learner(Method, L.LightningModule):
         self.spec, self.seeds, self.loss = spec, list(seeds), loss_function(spec.loss)
         self.build = factory_for(self.network_factory, spec)
         self._place = device or torch.device("cpu")
-        torch.set_flush_denormal(True)  # numbers below 1e-38 cost a CPU a hundred times a normal one
-        keep_freed_memory()
+        tune_process()
         network = fitting_network(self.build, self.seeds[0], spec)
         self.layers: tuple[HiddenLayer, ...] = network.hidden_layers()
         self.output_parameters = network.output_parameters()
@@ -114,9 +115,7 @@ class Learner(Method, L.LightningModule):
         self._tracer = (Tracer(network.to("meta").train()),)
         silent = Tracer(deepcopy(network).eval())
         self.population = self.new_population()
-        maps = any(layer.unit_axis != -1 for layer in self.layers)
-        sequences = any(layer.is_sequence for layer in self.layers)
-        self._lifted = Lifted(self.update, self.population.state, self.execution, maps, sequences)
+        self._lifted = Lifted(self.update, self.population.state, self.execution, self.layers, batch)
         self._forward = ForwardPass(silent, self.execution, self._lifted.loops)
 
     def new_population(self, *purpose: object) -> Population:
@@ -233,7 +232,7 @@ class Learner(Method, L.LightningModule):
         """Makes the population for the stream that the trainer holds."""
         stream = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.population is None or self.seeds != stream.seeds or self.spec != stream.spec:
-            self.prepare(stream.spec, stream.seeds, self.trainer.strategy.root_device)
+            self.prepare(stream.spec, stream.seeds, self.trainer.strategy.root_device, stream.largest_batch)
         if self._restored is not None:
             self.population.load(self._restored, self.seeds)  # type: ignore[union-attr]
             self._restored = None

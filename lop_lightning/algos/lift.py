@@ -7,7 +7,7 @@ a population never moves, so nothing is ever recompiled.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import FunctionType, MethodType
@@ -17,8 +17,11 @@ import torch
 from torch import Tensor
 
 from lop_lightning.errors import RunError, check_choice, check_count
+from lop_lightning.networks import HiddenLayer
 from lop_lightning.trees import Tree, leaves, rebuild, tree_map
 
+CROWD = 1024
+"""Examples an update up to which recurrent networks gain by being lifted together on a CPU."""
 MOST_COMPILED = 8
 """Forms of a call (updates in it, shapes) that the compiler keeps a variant of a function for."""
 
@@ -53,17 +56,26 @@ class Lifted:
         update: The update of one network.
         state: A population's state: the structure and sizes of all that will be run.
         execution: How to run.
-        has_maps: Whether the network convolves: ``vmap`` over convolutions is slower than a loop on a CPU.
-        has_sequences: Whether it is recurrent: an update then costs far more than a call.
+        layers: The network's hidden layers: ``vmap`` over convolutions is slower than a loop on a CPU, and an update
+            of recurrent layers costs far more than a call.
+        batch: Examples an update. With a thousand or more, recurrent networks share nothing on a CPU but its memory.
     """
 
     def __init__(
-        self, update: UpdateOne, state: Tree, execution: Execution, has_maps: bool = False, has_sequences: bool = False
+        self,
+        update: UpdateOne,
+        state: Tree,
+        execution: Execution,
+        layers: Sequence[HiddenLayer] = (),
+        batch: int = 1,
     ) -> None:
         self.update, self.structure = update, tree_map(lambda t: t.to("meta"), state)
         first = leaves(state)[0]
         self.seeds = first.shape[0]
-        slow_vmap = self.seeds == 1 or (has_maps and first.device.type == "cpu")
+        has_maps = any(layer.unit_axis != -1 for layer in layers)
+        has_sequences = any(layer.is_sequence for layer in layers)
+        crowded = has_sequences and batch > CROWD
+        slow_vmap = self.seeds == 1 or ((has_maps or crowded) and first.device.type == "cpu")
         self.loops = execution.lift == "loop" or (execution.lift == "auto" and slow_vmap)
         automatic = 1 if has_sequences else _automatic_unroll(state)
         self.unroll = execution.unroll if isinstance(execution.unroll, int) else automatic
@@ -144,9 +156,9 @@ class Lifted:
 
 
 def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    from lop_lightning.algos.outer_products import OuterProducts  # importing the compiler takes seconds
+    from lop_lightning.algos.matrix_products import MatrixProducts  # importing the compiler takes seconds
 
-    options: dict[str, Any] = {"post_grad_custom_pre_pass": OuterProducts()}
+    options: dict[str, Any] = {"post_grad_custom_pre_pass": MatrixProducts()}
     return torch.compile(own_code(function), fullgraph=True, dynamic=False, options=options)
 
 

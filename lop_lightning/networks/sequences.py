@@ -122,26 +122,27 @@ def backward_pass(
     """Gradients of inputs (if wanted, else something empty), both weights and bias, given those of the states."""
     rule, steps = CELLS[cell], len(x)
     dx = torch.empty_like(x) if inputs_too else x.new_empty((*x.shape[:2], 0, 0))
-    dweight_x, dweight_h, dbias = (
-        torch.zeros_like(weight_x),
-        torch.zeros_like(weight_h),
-        weight_x.new_zeros(weight_x.shape[:2]),
-    )
+    features, width = x.shape[2], h.shape[2]
+    # All that enters the sums side by side, inputs, states and a one for the bias: one product gives their gradients.
+    gradient = x.new_zeros(len(weight_h), features + width + 1, weight_h.shape[1])
     for n, w in _tiles(x, weight_h):
         inward, recurrent = weight_x[w].transpose(1, 2), weight_h[w].transpose(1, 2)
         flowing, carried, d = torch.zeros_like(h[0, n]), torch.zeros_like(h[0, n]), torch.empty_like(gates[0, n])
+        entering = x.new_ones(len(d), gradient.shape[1], x.shape[3])
+        read, stood, _ = entering.split([features, width, 1], 1)
         for t in range(steps - 1, -1, -1):
             before = (h[t - 1, n], memory[t - 1, n]) if t else None
             flowing.add_(dh[t, n])
             rule.backward(d, flowing, carried, gates[t, n], memory[t, n], before)
-            dweight_x[w].baddbmm_(d, x[t, n].transpose(1, 2))
-            dbias[w].add_(d.sum(2))
+            read.copy_(x[t, n])
+            stood.zero_() if before is None else stood.copy_(before[0])
+            gradient[w].baddbmm_(entering, d.transpose(1, 2))
             if inputs_too:
                 torch.bmm(inward, d, out=dx[t, n])
             if before is not None:
-                dweight_h[w].baddbmm_(d, before[0].transpose(1, 2))
                 flowing.baddbmm_(recurrent, d)
-    return dx, dweight_x, dweight_h, dbias
+    dweight_x, dweight_h, dbias = gradient.transpose(1, 2).contiguous().split([features, width, 1], 2)
+    return dx, dweight_x.contiguous(), dweight_h.contiguous(), dbias.squeeze(2).contiguous()
 
 
 def _tiles(x: Tensor, weight_h: Tensor) -> Iterator[tuple[slice, slice]]:

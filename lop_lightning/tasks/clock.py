@@ -43,6 +43,11 @@ class StreamClock(ABC):
         """Training examples in one task, where tasks differ in size."""
         return self.task_size
 
+    @property
+    def largest_batch(self) -> int:
+        """Examples an update at most."""
+        return self.task_size if self.batch_size is None else self.batch_size
+
     def updates_per_pass(self, task: int = 0) -> int:
         """Updates in one pass over a task."""
         return 1 if self.batch_size is None else math.ceil(self.size_of(task) / self.batch_size)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lop_lightning import networks
 from lop_lightning.algos import L2, Backprop, Execution, ReDo, ShrinkAndPerturb
+from lop_lightning.algos import lift as lifting
 from lop_lightning.errors import RunError
 from lop_lightning.networks import MLP
 from lop_lightning.optimizers import SGD, Adam
@@ -163,3 +164,15 @@ def test_tokens_are_nothing_for_a_network_of_numbers():
     learner = Backprop(partial(MLP, hidden=[3]), SGD(0.05))
     with pytest.raises(RunError, match=r"model: this network reads numbers.*model=lstm or model=gru"):
         learner.prepare(TOKENS, [0])
+
+
+def test_large_batches_take_their_seeds_one_by_one(monkeypatch):
+    """On a CPU they share nothing there; the numbers are the same."""
+    monkeypatch.setattr(lifting, "CROWD", 4)
+    together, crowded = recurrent("lstm", seeds=(0, 1)), recurrent("lstm", seeds=(0, 1))
+    crowded.prepare(crowded.spec, [0, 1], batch=6)
+    assert (together.seed_slices, crowded.seed_slices) == ([slice(None)], [slice(0, 1), slice(1, 2)])
+    inputs, targets = sequences(3, 2)
+    for one in (together, crowded):
+        train(one, inputs, targets)
+    assert_same(crowded.population, together.population)
