@@ -69,7 +69,8 @@ def convolutional(console: Console, only: str = "") -> None:
         cost = times["cbp", 1] / times["bp", 1]
         verdict = "yes" if cost <= CBP_TARGET else "no"
         costs.append(f"CBP / BP, time of the updates, {problem.name}: {cost:.2f} (≤ {CBP_TARGET}) {verdict}")
-    console.print(speeds)
+    if speeds.row_count:
+        console.print(speeds)
     for line in costs:
         console.print(line, highlight=False)
 
