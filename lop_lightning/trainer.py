@@ -20,6 +20,7 @@ _QUIET = (
     ".*GPU available but not used.*",
     ".*Trying to infer the `batch_size`.*",
     ".*LeafSpec.*",
+    ".*_prims_common.check. is deprecated.*",  # PyTorch's compiler, of itself
     ".*The `srun` command is available.*",  # a launcher starts one process a job, and that is right
 )
 _QUIET_LOGGERS = ("lightning.pytorch", "lightning.fabric", "torch.utils.cpp_extension")  # the last: "No CUDA runtime"
