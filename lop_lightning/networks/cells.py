@@ -8,12 +8,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 Packed = tuple[Tensor, Tensor, Tensor]
 """Weights of the inputs ``[D, rows, F]``, weights of the states ``[D, rows, H]``, biases ``[D, rows]``."""
+
+
+class Blocks(NamedTuple):
+    """One step of n networks on b examples, as views.
+
+    Attributes:
+        all: Sums or gates, ``[n, rows·H, b]``.
+        gates: Its blocks ``[n, H, b]``.
+        h: The state, ``[n, H, b]``.
+        memory: Blocks ``[n, H, b]`` of what is left for the backward pass.
+    """
+
+    all: Tensor
+    gates: tuple[Tensor, ...]
+    h: Tensor
+    memory: tuple[Tensor, ...]
 
 
 class Cell(ABC):
@@ -47,17 +65,17 @@ class Cell(ABC):
         """Parameters ``[D, GH, ...]`` of D directions in the form that the fast step takes; differentiable."""
 
     @abstractmethod
-    def forward(self, a: Tensor, h: Tensor, memory: Tensor, before: tuple[Tensor, Tensor] | None) -> None:
-        """Fills ``h [n, H, b]`` and ``memory``; ``a [n, rows·H, b]`` goes from sums to gates.
+    def forward(self, now: Blocks, before: Blocks | None) -> None:
+        """Fills h and memory of ``now``, whose gates go from sums to gates.
 
-        ``before`` are h and memory of the step before, ``None`` at the first (states begin with zeros).
+        ``before`` is the step before, ``None`` at the first (states begin with zeros).
         """
 
     @abstractmethod
     def backward(
-        self, d: Tensor, dh: Tensor, dm: Tensor, a: Tensor, memory: Tensor, before: tuple[Tensor, Tensor] | None
+        self, d: Tensor, parts: tuple[Tensor, ...], dh: Tensor, dm: Tensor, now: Blocks, before: Blocks | None
     ) -> None:
-        """Fills ``d`` with ∂L/∂(sums), given ``dh`` = ∂L/∂h of this step.
+        """Fills ``d``, whose blocks are ``parts``, with ∂L/∂(sums), given ``dh`` = ∂L/∂h of this step.
 
         ``dh`` becomes the share of ∂L/∂h of the step before that does not go through the sums; ``dm`` carries what else
         flows back from step to step.
@@ -90,25 +108,25 @@ class LSTMCell(Cell):
         scale[2 * weight_hh.shape[-1] : 3 * weight_hh.shape[-1]] = 2
         return weight_ih * scale[:, None], weight_hh * scale[:, None], (bias_ih + bias_hh) * scale
 
-    def forward(self, a: Tensor, h: Tensor, memory: Tensor, before: tuple[Tensor, Tensor] | None) -> None:
+    def forward(self, now: Blocks, before: Blocks | None) -> None:
         """See :class:`Cell`; memory is c and tanh(c)."""
-        a.sigmoid_()
-        i, f, g, o = a.chunk(4, 1)
-        c, bounded = memory.chunk(2, 1)
-        g.mul_(2).sub_(1)
+        now.all.sigmoid_()
+        i, f, g, o = now.gates
+        c, bounded = now.memory
+        _twice_minus_one(g)
         torch.mul(i, g, out=c)
         if before is not None:
-            c.addcmul_(f, before[1].chunk(2, 1)[0])
+            c.addcmul_(f, before.memory[0])
         _tanh(c, bounded)
-        torch.mul(o, bounded, out=h)
+        torch.mul(o, bounded, out=now.h)
 
     def backward(
-        self, d: Tensor, dh: Tensor, dm: Tensor, a: Tensor, memory: Tensor, before: tuple[Tensor, Tensor] | None
+        self, d: Tensor, parts: tuple[Tensor, ...], dh: Tensor, dm: Tensor, now: Blocks, before: Blocks | None
     ) -> None:
         """See :class:`Cell`; ``dm`` is ∂L/∂c."""
-        i, f, g, o = a.chunk(4, 1)
-        di, df, dg, do = d.chunk(4, 1)
-        bounded = memory.chunk(2, 1)[1]
+        i, f, g, o = now.gates
+        di, df, dg, do = parts
+        bounded = now.memory[1]
         torch.mul(dh, bounded, out=do)
         dm.addcmul_(dh, o).addcmul_(do * o, bounded, value=-1)
         torch.mul(dm, g, out=di)
@@ -116,9 +134,10 @@ class LSTMCell(Cell):
         if before is None:
             df.zero_()
         else:
-            torch.mul(dm, before[1].chunk(2, 1)[0], out=df)
-        slopes = torch.addcmul(a, a, a, value=-1)
-        torch.addcmul(_half(g), g, g, value=-0.5, out=slopes.chunk(4, 1)[2])
+            torch.mul(dm, before.memory[0], out=df)
+        # σ' = σ (1 - σ) of all gates; the candidate is 2σ - 1, and ∂(2σ - 1)/∂(sum) = (1 - g²) / 2.
+        slopes = torch.addcmul(now.all, now.all, now.all, value=-1)
+        torch.addcmul(_constant(0.5, g), g, g, value=-0.5, out=slopes.narrow(1, 2 * g.shape[1], g.shape[1]))
         d.mul_(slopes)
         dm.mul_(f)
         dh.zero_()
@@ -154,26 +173,26 @@ class GRUCell(Cell):
         from_h = torch.cat([wh[0], torch.zeros_like(wh[1]), wh[1]], 1)
         return from_x, from_h, torch.cat([bx[0] + bh[0], bx[1], bh[1]], 1)
 
-    def forward(self, a: Tensor, h: Tensor, memory: Tensor, before: tuple[Tensor, Tensor] | None) -> None:
+    def forward(self, now: Blocks, before: Blocks | None) -> None:
         """See :class:`Cell`; the candidate's first block ends as n, memory is q."""
-        width = h.shape[1]
-        a[:, : 2 * width].sigmoid_()
-        r, z, n, nh = a.chunk(4, 1)
-        torch.addcmul(n, r, nh, out=memory)
-        _tanh(memory, n)
-        torch.addcmul(n, z, n, value=-1, out=h)
+        r, z, n, nh = now.gates
+        now.all.narrow(1, 0, 2 * n.shape[1]).sigmoid_()
+        torch.addcmul(n, r, nh, out=now.memory[0])
+        _tanh(now.memory[0], n)
+        torch.addcmul(n, z, n, value=-1, out=now.h)
         if before is not None:
-            h.addcmul_(z, before[0])
+            now.h.addcmul_(z, before.h)
 
     def backward(
-        self, d: Tensor, dh: Tensor, dm: Tensor, a: Tensor, memory: Tensor, before: tuple[Tensor, Tensor] | None
+        self, d: Tensor, parts: tuple[Tensor, ...], dh: Tensor, dm: Tensor, now: Blocks, before: Blocks | None
     ) -> None:
         """See :class:`Cell`; ``dm`` is not used."""
-        r, z, n, nh = a.chunk(4, 1)
-        dr, dz, dn, dnh = d.chunk(4, 1)
-        torch.mul(n, -1, out=dz)
-        if before is not None:
-            dz.add_(before[0])
+        r, z, n, nh = now.gates
+        dr, dz, dn, dnh = parts
+        if before is None:
+            torch.neg(n, out=dz)
+        else:
+            torch.sub(before.h, n, out=dz)
         dz.mul_(dh).mul_(torch.addcmul(z, z, z, value=-1))
         dh_z = dh * z
         torch.sub(dh, dh_z, out=dn)
@@ -188,9 +207,22 @@ CELLS: dict[str, Cell] = {"lstm": LSTMCell(), "gru": GRUCell()}
 
 
 def _tanh(x: Tensor, out: Tensor) -> None:
-    torch.mul(x, 2, out=out)
-    out.sigmoid_().mul_(2).sub_(1)
+    """tanh(x) = 2σ(2x) - 1."""
+    torch.add(x, x, out=out)
+    out.sigmoid_()
+    _twice_minus_one(out)
 
 
-def _half(like: Tensor) -> Tensor:
-    return like.new_full((1, 1, 1), 0.5).expand_as(like)
+def _twice_minus_one(x: Tensor) -> None:
+    """2x - 1 in one operation."""
+    torch.add(_constant(-1.0, x), x, alpha=2, out=x)
+
+
+@lru_cache
+def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(value, dtype=dtype, device=device)
+
+
+def _constant(value: float, like: Tensor) -> Tensor:
+    """A number as a tensor: made once, where a Python number is turned into one at every use."""
+    return _number(value, like.dtype, like.device)

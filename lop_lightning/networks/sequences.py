@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lop_lightning.networks.cells import CELLS
+from lop_lightning.networks.cells import CELLS, Blocks, Cell
 
 TILE = 2**17
 """Numbers in the gates of one tile at one step: what a processor's own cache holds."""
@@ -92,18 +92,17 @@ def forward_pass(
     x: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor, cell: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See :func:`run`."""
-    rule, steps = CELLS[cell], len(x)
+    rule = CELLS[cell]
     h, gates, memory = _like_forward(x, weight_x, weight_h, bias, cell)
     for n, w in _tiles(x, weight_h):
         inward, recurrent, offset = weight_x[w], weight_h[w], bias[w, :, None]
         before = None
-        for t in range(steps):
-            a, now, kept = gates[t, n], h[t, n], memory[t, n]
-            torch.baddbmm(offset, inward, x[t, n], out=a)
+        for read, now in zip(x[:, n].unbind(), _steps(gates[:, n], h[:, n], memory[:, n], rule)):
+            torch.baddbmm(offset, inward, read, out=now.all)
             if before is not None:
-                a.baddbmm_(recurrent, before[0])
-            rule.forward(a, now, kept, before)
-            before = now, kept
+                now.all.baddbmm_(recurrent, before.h)
+            rule.forward(now, before)
+            before = now
     return h, gates, memory
 
 
@@ -130,19 +129,29 @@ def backward_pass(
         flowing, carried, d = torch.zeros_like(h[0, n]), torch.zeros_like(h[0, n]), torch.empty_like(gates[0, n])
         entering = x.new_ones(len(d), gradient.shape[1], x.shape[3])
         read, stood, _ = entering.split([features, width, 1], 1)
+        parts, across, own = d.chunk(rule.rows, 1), d.transpose(1, 2), gradient[w]
+        made = _steps(gates[:, n], h[:, n], memory[:, n], rule)
+        inputs, coming = x[:, n].unbind(), dh[:, n].unbind()
         for t in range(steps - 1, -1, -1):
-            before = (h[t - 1, n], memory[t - 1, n]) if t else None
-            flowing.add_(dh[t, n])
-            rule.backward(d, flowing, carried, gates[t, n], memory[t, n], before)
-            read.copy_(x[t, n])
-            stood.zero_() if before is None else stood.copy_(before[0])
-            gradient[w].baddbmm_(entering, d.transpose(1, 2))
+            before = made[t - 1] if t else None
+            flowing.add_(coming[t])
+            rule.backward(d, parts, flowing, carried, made[t], before)
+            read.copy_(inputs[t])
+            stood.zero_() if before is None else stood.copy_(before.h)
+            own.baddbmm_(entering, across)
             if inputs_too:
                 torch.bmm(inward, d, out=dx[t, n])
             if before is not None:
                 flowing.baddbmm_(recurrent, d)
     dweight_x, dweight_h, dbias = gradient.transpose(1, 2).contiguous().split([features, width, 1], 2)
     return dx, dweight_x.contiguous(), dweight_h.contiguous(), dbias.squeeze(2).contiguous()
+
+
+def _steps(gates: Tensor, h: Tensor, memory: Tensor, rule: Cell) -> list[Blocks]:
+    """Views of every step of one tile, all made at once: one by one they would cost as much as a small step itself."""
+    apart = (zip(*(block.unbind() for block in t.chunk(count, 2))) for t, count in
+             ((gates, rule.rows), (memory, rule.memory)))  # fmt: skip
+    return [Blocks(*step) for step in zip(gates.unbind(), next(apart), h.unbind(), next(apart))]
 
 
 def _tiles(x: Tensor, weight_h: Tensor) -> Iterator[tuple[slice, slice]]:
