@@ -54,7 +54,7 @@ def run_labels(runs: Sequence[tuple[Mapping[str, Any], str]], general: Sequence[
     :data:`ACROSS` for different streams), or of the method (compared among runs of that method only) that differs. Runs
     that are still alike get the other sections' differences, then their seeds, then their directory's name.
     """
-    configs = [_elsewhere_out(flat(config)) for config, _ in runs]
+    configs = [without_folders(flat(config)) for config, _ in runs]
     labels = [str(config["algo.name"]) for config in configs]
     everyone = list(range(len(runs)))
     of_method = [_differences([_sections(configs[i], ["algo"]) for i in alike]) for alike in _alike(labels)]
@@ -96,7 +96,7 @@ def stream_differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
     The task's name, and the keys in which streams of the same name differ; of many values the first few.
     """
-    tasks = [_elsewhere_out(flat({"task": config["task"]})) for config in configs]
+    tasks = [without_folders(flat({"task": config["task"]})) for config in configs]
     names = [str(task["task.name"]) for task in tasks]
     found = {"task": list(dict.fromkeys(names))} if len(set(names)) > 1 else {}
     for alike in _alike(names):
@@ -110,7 +110,8 @@ def stream_differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _elsewhere_out(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat configuration without the task's keys of :data:`ELSEWHERE`."""
     return {key: value for key, value in config.items() if key not in [f"task.{name}" for name in ELSEWHERE]}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lop_lightning.analysis.labels import ELSEWHERE, LENGTHS, flat
+from lop_lightning.analysis.labels import LENGTHS, flat, without_folders
 from lop_lightning.analysis.runs import Run
 
 FEWEST_VALUES = 3
@@ -77,9 +77,8 @@ def final_performance(run: Run, metric: str, window: int | None = None) -> pd.Se
 
 
 def _settings(run: Run) -> dict[str, object]:
-    folders = [f"task.{key}" for key in ELSEWHERE]
-    found = {key: value for key, value in flat(run.config).items() if key.split(".")[0] in (*SECTIONS, "task")}
-    return {key: value for key, value in found.items() if key not in folders}
+    found = without_folders(flat(run.config))
+    return {key: value for key, value in found.items() if key.split(".")[0] in (*SECTIONS, "task")}
 
 
 def _order(setting: dict[str, object]) -> list[tuple[str, float, str]]:

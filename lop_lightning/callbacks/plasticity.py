@@ -15,6 +15,7 @@ from lop_lightning.algos.population import Population
 from lop_lightning.callbacks.recurrence import on_recurrence
 from lop_lightning.networks import HiddenLayer, Trace
 from lop_lightning.networks.activations import derivative
+from lop_lightning.networks.time import in_sequence
 from lop_lightning.optimizers.base import Params
 from lop_lightning.tasks import TaskStream
 from lop_lightning.tasks.base import Chunk, StackedTask
@@ -99,8 +100,7 @@ def layer_view(layer: HiddenLayer, trace: Trace) -> LayerView:
     samples = torch.vmap(layer.samples)
     sides = [samples(side[layer.name]) for side in (trace.preactivations, trace.activations)]
     if layer.is_sequence and trace.lengths is not None:
-        steps = torch.arange(trace.activations[layer.name].shape[2], device=trace.lengths.device)
-        padding = (steps >= trace.lengths[..., None]).flatten(1)
+        padding = ~in_sequence(trace.lengths, trace.activations[layer.name].shape[2]).flatten(1)
         count = int((~padding).sum(1).min())
         first = padding.to(torch.int8).sort(dim=1, stable=True).indices[:, :count, None]
         sides = [side.gather(1, first.expand(-1, -1, layer.width)) for side in sides]

@@ -13,6 +13,7 @@ from lop_lightning.algos.learner import Learner
 from lop_lightning.algos.losses import mask_outputs
 from lop_lightning.algos.population import Population
 from lop_lightning.networks.base import Unroller
+from lop_lightning.networks.time import in_sequence
 from lop_lightning.networks.unrolled import Unrolled
 from lop_lightning.optimizers.base import Params
 from lop_lightning.tasks import TaskStream
@@ -34,7 +35,8 @@ def on_recurrence(
         return
     inputs, targets = (part[:, :GRADIENT_EXAMPLES] for part in stream.stacked_probe(task))
     unroller, active = Unroller(learner.network(learner.seeds[0])), stream.stacked(task).active_outputs
-    steps = next(iter(learner.trace(population, inputs).activations.values())).shape[2]
+    one = learner.trace(population, inputs[:1, :1], slice(1))  # of one seed and example: only its shape is wanted
+    steps = next(iter(one.activations.values())).shape[2]
 
     def gates_and_radii(tensors: Params, x: Tensor) -> dict[str, dict[str, Tensor]]:
         shown = _unrolled(unroller, tensors, x)
@@ -83,8 +85,7 @@ def _lengths(shown: Unrolled) -> Tensor:
 
 def _read(shown: Unrolled) -> Tensor:
     """Which steps ``[B, T]`` are no padding."""
-    steps = next(iter(shown.states.values())).shape[1]
-    return torch.arange(steps, device=shown.output.device) < _lengths(shown)[:, None]
+    return in_sequence(_lengths(shown), next(iter(shown.states.values())).shape[1])
 
 
 def _jacobians(shown: Unrolled, name: str) -> Tensor:

@@ -29,6 +29,11 @@ def pick(states: Tensor, reads: str, lengths: Tensor | None) -> Tensor:
     return states.gather(1, at)[:, 0]
 
 
+def in_sequence(lengths: Tensor, steps: int) -> Tensor:
+    """Which of ``steps`` steps are no padding, ``[..., steps]``, in sequences of ``lengths [...]``."""
+    return torch.arange(steps, device=lengths.device) < lengths[..., None]
+
+
 def reading_weights(reads: str, lengths: Tensor | None, like: Tensor) -> Tensor:
     """The share ``[B, T]`` of each state of ``like [B, T, H]`` in the mean of those that a consumer reads.
 
