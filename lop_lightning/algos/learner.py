@@ -6,6 +6,7 @@ A method subclasses :class:`Learner` and defines some of the hooks of :class:`lo
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.func import grad
 
 from lop_lightning.algos.forward import ForwardPass
+from lop_lightning.algos.heads import grow_to_fit
 from lop_lightning.algos.lift import Execution, Lifted
 from lop_lightning.algos.losses import accuracy, loss_function, mask_outputs
 from lop_lightning.algos.method import Method
@@ -28,6 +30,7 @@ from lop_lightning.algos.population import (
 )
 from lop_lightning.algos.process import tune_process
 from lop_lightning.algos.step import Backward, Step
+from lop_lightning.algos.task_ends import end_task
 from lop_lightning.errors import ConfigError
 from lop_lightning.networks import HiddenLayer, Network, NetworkFactory, Trace
 from lop_lightning.networks.base import Tracer, traced
@@ -77,7 +80,8 @@ class Learner(Method, L.LightningModule):
 
     def advance(self, state: Tree, backward: Backward, noise: Tensor | None) -> Tree:
         """The state after the optimiser's step and the method's own."""
-        params, optimizer = self.optimizer.update(state["params"], backward.grads, state["optimizer"])
+        clipped = self.optimizer.clipped(backward.grads)
+        params, optimizer = self.optimizer.update(state["params"], clipped, state["optimizer"])
         shaken = {} if noise is None else split(noise, params)
         activations, grads, lengths = backward.activations, backward.grads, backward.lengths
         step = Step(params, optimizer, state["method"], state["params"], activations, grads, shaken, lengths)
@@ -108,6 +112,7 @@ class Learner(Method, L.LightningModule):
         self.build = factory_for(self.network_factory, spec)
         self._place = device or torch.device("cpu")
         tune_process()
+        self.asked: tuple[int, int] | None = None
         network = fitting_network(self.build, self.seeds[0], spec)
         self.layers: tuple[HiddenLayer, ...] = network.hidden_layers()
         self.output_parameters = network.output_parameters()
@@ -115,8 +120,11 @@ class Learner(Method, L.LightningModule):
         self._tracer = (Tracer(network.to("meta").train()),)
         silent = Tracer(deepcopy(network).eval())
         self.population = self.new_population()
-        self._lifted = Lifted(self.update, self.population.state, self.execution, self.layers, batch)
-        self._forward = ForwardPass(silent, self.execution, self._lifted.loops)
+        # Where lengths and heads change from update to update, there is no one thing to compile.
+        execution = replace(self.execution, compile=False) if spec.ragged else self.execution
+        self.compiles = execution.compile
+        self._lifted = Lifted(self.update, self.population.state, execution, self.layers, batch)
+        self._forward = ForwardPass(silent, execution, self._lifted.loops)
 
     def new_population(self, *purpose: object) -> Population:
         """Fresh networks, one a seed; a ``purpose`` makes them independent of the learner's own."""
@@ -169,23 +177,9 @@ class Learner(Method, L.LightningModule):
             done += count
             if population.updates == due:
                 self.event(population)
-        if chunk.ends_task and type(self).on_task_end is not Learner.on_task_end:
-            self._end_task(population)
+        if chunk.ends_task and not chunk.self_paced:
+            end_task(self, population)
         return measured[0] if len(measured) == 1 else torch.cat(measured)
-
-    def dry_update(self, population: Population, chunk: Chunk) -> tuple[Params, Params]:
-        """The gradients and the new parameters that the chunk's first update would give; changes nothing."""
-        noise = None if population.noise is None else population.noise.at(population.updates, 1)[0]
-
-        def one(
-            state: Tree, x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None
-        ) -> tuple[Params, Params]:
-            backward = self.gradients(state, x, y, active)
-            return backward.grads, self.advance(state, backward, noise)["params"]
-
-        masks = chunk.active_outputs
-        axes = (0, 0, 0, None if masks is None else 0, None if noise is None else 0)
-        return torch.vmap(one, axes)(population.state, chunk.inputs[0], chunk.targets[0], masks, noise)
 
     @property
     def seed_slices(self) -> list[slice]:
@@ -207,24 +201,23 @@ class Learner(Method, L.LightningModule):
         row = self.seeds.index(seed)
         network = build_network(self.build, seed).to(self._place, self.spec.dtype)
         network.load_state_dict({name: p[row] for name, p in self.population.tensors.items()})
+        network.ask(self.asked)
         return network.eval()
+
+    def ask(self, heads: tuple[int, int] | None) -> None:
+        """From now on computes these of several readouts; :func:`lop_lightning.algos.heads.ask` also makes them."""
+        self.asked = heads
+        for tracer in (self._tracer[0], self._forward.tracer):
+            tracer.network.ask(heads)
+
+    def rebind(self) -> None:
+        """To be called when the population's tensors were exchanged for others."""
+        self._bound = None
 
     def _bind(self, population: Population) -> list[list[Tensor]]:
         if self._bound is None or self._bound[0] is not population:
             self._bound = (population, self._lifted.bind(population.state))
         return self._bound[1]
-
-    @torch.no_grad()
-    def _end_task(self, population: Population) -> None:
-        noise = parameter_noise(self.seeds, population.params, *population.purpose, "task end").at(
-            population.updates, 1
-        )[0]
-
-        def one(params: Params, method: Tree, noise: Tensor) -> Params:
-            return self.on_task_end(params, method, split(noise, params))
-
-        ended = torch.vmap(one)(population.params, population.state["method"], noise)
-        tree_map(lambda p, new: p.copy_(new), population.params, ended)
 
     # ---- Lightning
 
@@ -234,7 +227,7 @@ class Learner(Method, L.LightningModule):
         if self.population is None or self.seeds != stream.seeds or self.spec != stream.spec:
             self.prepare(stream.spec, stream.seeds, self.trainer.strategy.root_device, stream.largest_batch)
         if self._restored is not None:
-            self.population.load(self._restored, self.seeds)  # type: ignore[union-attr]
+            self._restore(self._restored)
             self._restored = None
 
     def configure_optimizers(self) -> None:
@@ -257,4 +250,9 @@ class Learner(Method, L.LightningModule):
         if self.population is None:
             self._restored = checkpoint["learner"]
         else:
-            self.population.load(checkpoint["learner"], self.seeds)
+            self._restore(checkpoint["learner"])
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        assert self.population is not None
+        grow_to_fit(self, saved)
+        self.population.load(saved, self.seeds)

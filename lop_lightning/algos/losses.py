@@ -13,10 +13,24 @@ from lop_lightning.errors import check_choice
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(output ``[B, outputs]``, target) -> scalar, the mean over the batch."""
 
+def multi_head_cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """Σ over heads of the mean cross-entropy over the batch: ``output [B, K·C]``, head after head, ``target [B, K]``.
+
+    A target of -1 says that the head was not asked; it adds nothing.
+    """
+    return F.cross_entropy(by_head(output, target), target, ignore_index=-1, reduction="none").mean(0).sum()
+
+
+def by_head(output: Tensor, target: Tensor) -> Tensor:
+    """Outputs ``[B, K·C]`` as ``[B, C, K]``, for targets ``[B, K]``."""
+    return output.unflatten(-1, (target.shape[-1], -1)).transpose(-1, -2)
+
+
 LOSSES: dict[str, Loss] = {
     "mse": F.mse_loss,
     "cross_entropy": F.cross_entropy,
     "binary_cross_entropy": F.binary_cross_entropy_with_logits,
+    "multi_head_cross_entropy": multi_head_cross_entropy,
 }
 
 
@@ -27,7 +41,14 @@ def loss_function(name: str) -> Loss:
 
 
 def accuracy(name: str, output: Tensor, target: Tensor) -> Tensor:
-    """Share of right predictions, a scalar; NaN where there is no right and wrong (regression)."""
+    """Share of right predictions, a scalar; NaN where there is no right and wrong (regression).
+
+    Of several heads the mean over those that were asked.
+    """
+    if name == "multi_head_cross_entropy":
+        asked = (target >= 0).to(output.dtype)
+        right = by_head(output, target).argmax(-2) == target
+        return (right * asked).sum() / asked.sum()
     if name == "cross_entropy":
         return (output.argmax(-1) == target).to(output.dtype).mean()
     if name == "binary_cross_entropy":

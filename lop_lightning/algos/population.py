@@ -19,6 +19,15 @@ from lop_lightning.randomness import key, stable_hash
 from lop_lightning.tasks.base import StreamSpec
 from lop_lightning.trees import Tree, tree_map
 
+_SEQUENCES = "use model=leaky, model=lstm or model=gru"
+_BEYOND = {
+    "vocabulary": "this network reads numbers, and the task gives tokens: use model=lstm or model=gru",
+    "ragged": f"this network reads no sequences that end at different times, as the task gives them: {_SEQUENCES}",
+    "timed": f"this network reads no sequences in continuous time, as the task gives them: {_SEQUENCES}",
+    "heads": f"this network has one readout, and the task asks several: {_SEQUENCES}",
+}
+"""Why a network that does not know a field of :attr:`StreamSpec.special` cannot be made for the stream."""
+
 
 @dataclass
 class Population:
@@ -63,6 +72,20 @@ class Population:
         state = tree_map(lambda t: t.detach().cpu(), self.state)
         clocks = {"updates": self.updates, "begun": self.begun, "host": deepcopy(self.host)}
         return {"seeds": list(seeds), "state": state, **clocks}
+
+    @torch.no_grad()
+    def grow(self, larger: Population) -> None:
+        """Takes the form of a population with more outputs: what there was stays, what is new is as ``larger`` has it.
+
+        The clocks and what the method keeps on the host stay.
+        """
+
+        def placed(new: Tensor, old: Tensor) -> Tensor:
+            new[tuple(slice(size) for size in old.shape)] = old
+            return new
+
+        self.state = tree_map(placed, larger.state, self.state)
+        self.noise = larger.noise
 
     @torch.no_grad()
     def load(self, saved: dict[str, Any], seeds: list[int]) -> None:
@@ -110,10 +133,11 @@ def factory_for(factory: Callable[..., Network], spec: StreamSpec) -> Callable[[
     """The network's factory with all that the stream says of its shapes.
 
     Raises:
-        RunError: the stream gives tokens, and such a network reads numbers alone.
+        RunError: the stream gives something that such a network does not know of.
     """
-    if spec.vocabulary is not None and "vocabulary" not in signature(factory).parameters:
-        raise RunError("model: this network reads numbers, and the task gives tokens: use model=lstm or model=gru")
+    for name in spec.special:
+        if name not in signature(factory).parameters:
+            raise RunError(f"model: {_BEYOND[name]}")
     return partial(factory, **spec.shapes)
 
 

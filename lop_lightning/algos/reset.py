@@ -39,9 +39,9 @@ def reset_units(
     """Gives units new incoming weights and no outgoing ones, in place, for some seeds of a population.
 
     In this order: each consumer's bias takes over what the units contributed on average, b ← b + Σᵢ V·ᵢ f̂ᵢ (if asked);
-    the incoming weights are drawn anew, biases too (or become 0, as the layer says), normalisation becomes what a fresh
-    unit has; the outgoing weights V become 0, those of a recurrent unit to itself as well; the optimiser forgets all
-    these entries.
+    the incoming weights and the units' own parameters are drawn anew, biases too (or become 0, as the layer says),
+    normalisation becomes what a fresh unit has; the outgoing weights V become 0, those of a recurrent unit to itself as
+    well; the optimiser forgets all these entries.
 
     Args:
         population: Changed in place.
@@ -67,6 +67,7 @@ def reset_units(
     fresh = [(entry.units, draws[n] if draws else entry.draw) for n, entry in enumerate(layer.fan_in)]
     if layer.bias_draw is not None:
         fresh += [(place, layer.bias_draw) for place in layer.bias]
+    fresh += layer.own
     for number, (place, draw) in enumerate(fresh):
         weight, entries = params[place.parameter].movedim(1 + place.axis, 1), place.entries(units)
         shape, keys = (entries.shape[1], *weight.shape[2:]), population.keys[seeds]
@@ -80,7 +81,7 @@ def reset_units(
     if optimizer is not None:
         owners = {
             "incoming": [entry.units for entry in layer.fan_in],
-            "own": [*layer.bias, *(place for place, _ in layer.norm)],
+            "own": [*layer.bias, *(place for place, _ in (*layer.norm, *layer.own))],
             "outgoing": [entry.units for entry in layer.fan_out],
         }
         for owner, places in owners.items():

@@ -12,6 +12,7 @@ from lop_lightning import metrics as m
 from lop_lightning.algos.learner import Learner
 from lop_lightning.algos.losses import accuracy, mask_outputs
 from lop_lightning.algos.population import Population
+from lop_lightning.algos.task_ends import dry_update
 from lop_lightning.callbacks.recurrence import on_recurrence
 from lop_lightning.networks import HiddenLayer, Trace
 from lop_lightning.networks.activations import derivative
@@ -174,7 +175,7 @@ def on_first_update(learner: Learner, population: Population, chunk: Chunk) -> I
 
     The network's own gradient norm leaves the output layer out, as the GMM system does.
     """
-    grads, after = learner.dry_update(population, chunk)
+    grads, after = dry_update(learner, population, chunk)
     hidden = {name for layer, names in _places(learner, grads) if layer for name in names}
     for layer, names in _places(learner, grads):
         shown = {n: grads[n] for n in (names if layer or not hidden else [n for n in names if n in hidden])}

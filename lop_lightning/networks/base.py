@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lop_lightning.networks.layers import HiddenLayer
+from lop_lightning.networks.readout import Readout
 from lop_lightning.networks.unrolled import Unrolled
 
 
@@ -51,6 +52,12 @@ class Network(nn.Module, ABC):
         ``nudges [B, T, H]``, by layer, are added to h after each step: the gradient by them is that by the states.
         """
         return None
+
+    def ask(self, heads: tuple[int, int] | None) -> None:
+        """From now on computes this many heads from this one on, ``(first, count)``; ``None``: all of them."""
+        for module in self.modules():
+            if isinstance(module, Readout):
+                module.asked = heads
 
     @abstractmethod
     def output_parameters(self) -> tuple[str, ...]:

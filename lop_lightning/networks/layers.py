@@ -16,16 +16,17 @@ from lop_lightning.randomness import normal, uniform
 
 @dataclass(frozen=True)
 class Draw:
-    """A distribution that fresh weights are drawn from: U(-scale, scale) or N(0, scale²)."""
+    """A distribution that fresh weights are drawn from: centre + U(-scale, scale) or centre + N(0, scale²)."""
 
     distribution: str
     scale: float
+    centre: float = 0.0
 
     def sample(self, key: Tensor, clock: Tensor | int, channel: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Counter-based sample of ``shape``, in the type of ``like`` (see :mod:`lop_lightning.randomness`)."""
         if self.distribution == "normal":
-            return self.scale * normal(key, clock, channel, shape, like.dtype)
-        return self.scale * (2.0 * uniform(key, clock, 2 * channel, shape, like.dtype) - 1.0)
+            return self.centre + self.scale * normal(key, clock, channel, shape, like.dtype)
+        return self.centre + self.scale * (2.0 * uniform(key, clock, 2 * channel, shape, like.dtype) - 1.0)
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ class HiddenLayer:
         fan_out: Weights that leave the units, one entry a consumer.
         bias: Biases of the units.
         bias_draw: Distribution that a fresh unit draws its biases from; ``None``: they are zero.
+        own: Further parameters of the units themselves (time constants), with the distribution that a fresh unit draws
+            them from; they are no weights, and count for nothing in a unit's worth.
         norm: Normalisation entries of the units, parameters or buffers, with the value a fresh unit has (scale 1, shift
             0, running mean 0, running variance 1).
         unit_axis: Axis of the layer's activation that counts units (-1 for vectors, 1 for convolution maps).
@@ -121,6 +124,7 @@ class HiddenLayer:
     unit_axis: int = -1
     bias_draw: Draw | None = None
     is_sequence: bool = False
+    own: tuple[tuple[UnitSlice, Draw], ...] = ()
 
     @property
     def readings(self) -> tuple[str, ...]:

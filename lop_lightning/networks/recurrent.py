@@ -13,6 +13,7 @@ from lop_lightning.errors import ConfigError, check_choice, check_count, check_f
 from lop_lightning.networks.base import Network, Trace
 from lop_lightning.networks.cells import CELLS, Cell
 from lop_lightning.networks.layers import Draw, FanIn, FanOut, HiddenLayer, UnitSlice
+from lop_lightning.networks.readout import Readout
 from lop_lightning.networks.sequences import run, tile_rows
 from lop_lightning.networks.time import pick, reverse
 from lop_lightning.networks.unrolled import Unrolled, unroll
@@ -53,7 +54,10 @@ class GatedNetwork(Network):
             step alone, as the published code does.
         pads: ``skipped``: a sequence ends with its last token. ``read``: padding is read as any other token, as the
             published code does.
-        vocabulary: Number of tokens; ``None`` for real inputs. The stream says it.
+        vocabulary: Number of tokens; ``None`` for real inputs. The stream says it, and what follows.
+        ragged: Sequences of real numbers may end early; from there on they are NaN, which is never read.
+        timed: The last feature of a step says how long the step lasts; it is read as any other.
+        heads: Number of readouts that share the outputs.
 
     Raises:
         ConfigError: a setting is out of its range, or examples are no sequences.
@@ -74,6 +78,9 @@ class GatedNetwork(Network):
         readout: str = FINAL,
         pads: str = "skipped",
         vocabulary: int | None = None,
+        ragged: bool = False,
+        timed: bool = False,
+        heads: int = 1,
     ) -> None:
         super().__init__()
         for name, count in (("hidden", hidden), ("layers", layers), ("embedding", embedding)):
@@ -83,6 +90,7 @@ class GatedNetwork(Network):
         check_choice("pads", pads, ("skipped", "read"))
         features = embedding if vocabulary is not None else _features(input_shape)
         self.hidden, self.readout, self.skips = hidden, readout, pads == "skipped" and vocabulary is not None
+        self.ragged = ragged
         self.directions = ("forwards", "backwards") if bidirectional else ("forwards",)
         self.embedding = nn.Embedding(vocabulary, embedding) if vocabulary is not None else None
         width = hidden * len(self.directions)
@@ -92,7 +100,7 @@ class GatedNetwork(Network):
             )
             for index in range(layers)
         )
-        self.head = nn.Linear(width, output_size)
+        self.head = Readout(width, output_size, heads)
 
     @property
     def cell(self) -> Cell:
@@ -136,8 +144,12 @@ class GatedNetwork(Network):
         if self.embedding is not None:
             lengths = (inputs != 0).sum(1) if self.skips else None
             return self.embedding(inputs.T), lengths
+        lengths = None
+        if self.ragged:
+            begun = ~inputs[..., 0].isnan()
+            inputs, lengths = inputs.nan_to_num(0.0), begun.sum(1)
         rows = inputs.movedim(-2, 0)  # [T, B, (C,) W]
-        return rows.flatten(2), None
+        return rows.flatten(2), lengths
 
     def _packed(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         layer = cast(nn.ModuleDict, self.layers[index])

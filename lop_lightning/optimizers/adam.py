@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lop_lightning.errors import ConfigError, check_number
-from lop_lightning.optimizers.base import Optimizer, Params, advance_steps, debias, init_steps
+from lop_lightning.optimizers.base import Optimizer, Params, advance_steps, checked_clip, debias, init_steps
 from lop_lightning.optimizers.schedule import checked_steps
 from lop_lightning.trees import Tree
 
@@ -24,6 +24,7 @@ class Adam(Optimizer):
         reference_compat: The step of Dohare et al.'s AdamGnT, whose bias correction is lost:
             θ ← θ - α (1-β₂ᵗ) m / (√v + ε).
         lr_steps: See :class:`Optimizer`.
+        clip: See :class:`Optimizer`.
 
     Source: Kingma & Ba 2015, algorithm 1.
     """
@@ -36,13 +37,14 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         reference_compat: bool = False,
         lr_steps: Sequence[Sequence[float]] = (),
+        clip: float | None = None,
     ) -> None:
         check_number("lr", lr, 0)
         check_number("eps", eps, 0)
         check_number("weight_decay", weight_decay, 0)
         check_betas(betas)
         self.lr, self.betas, self.eps, self.weight_decay = lr, tuple(betas), eps, weight_decay
-        self.reference_compat, self.lr_steps = reference_compat, checked_steps(lr_steps)
+        self.reference_compat, self.lr_steps, self.clip = reference_compat, checked_steps(lr_steps), checked_clip(clip)
 
     def init(self, params: Params) -> Tree:
         """Moments and counts at zero."""
@@ -75,8 +77,9 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         lr_steps: Sequence[Sequence[float]] = (),
+        clip: float | None = None,
     ) -> None:
-        super().__init__(lr, betas, eps, weight_decay, lr_steps=lr_steps)
+        super().__init__(lr, betas, eps, weight_decay, lr_steps=lr_steps, clip=clip)
 
     def update(self, params: Params, grads: Params, state: Tree) -> tuple[Params, Tree]:
         """See the class."""

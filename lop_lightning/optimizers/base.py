@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from lop_lightning.errors import check_number
 from lop_lightning.networks.layers import UnitSlice
 from lop_lightning.optimizers.schedule import LrSteps, factor_at
 from lop_lightning.trees import Tree
@@ -27,10 +28,20 @@ class Optimizer(ABC):
     Attributes:
         lr: Step size α.
         lr_steps: Pairs (epoch, factor): from that epoch of every task on the step size is α times the factor.
+        clip: Greatest Euclidean norm of the gradient of all parameters together; ``None``: it is as it is.
     """
 
     lr: float
     lr_steps: LrSteps = ()
+    clip: float | None = None
+
+    def clipped(self, grads: Params) -> Params:
+        """The gradients times min(1, clip / (‖g‖ + 10⁻⁶)), ‖g‖ over all parameters of one network, as in PyTorch."""
+        if self.clip is None:
+            return grads
+        norm = torch.stack([g.square().sum() for g in grads.values()]).sum().sqrt()
+        factor = (self.clip / (norm + 1e-6)).clamp(max=1.0)
+        return {name: g * factor for name, g in grads.items()}
 
     def init_schedule(self, params: Params) -> Tree:
         """The part of the state that holds the present step size; nothing where it never changes."""
@@ -77,6 +88,13 @@ class Optimizer(ABC):
         for tensors in state.values():
             if name in tensors:
                 tensors[name].zero_()
+
+
+def checked_clip(clip: float | None) -> float | None:
+    """``clip``; raises :class:`ConfigError` unless it is ``None`` or a number above 0."""
+    if clip is not None:
+        check_number("clip", clip, 0, open_low=True)
+    return clip
 
 
 def init_steps(params: Params) -> Tree:

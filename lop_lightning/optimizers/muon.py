@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lop_lightning.errors import check_count, check_number
 from lop_lightning.optimizers.adam import adam_direction, adam_moments, check_betas
-from lop_lightning.optimizers.base import Optimizer, Params, init_steps
+from lop_lightning.optimizers.base import Optimizer, Params, checked_clip, init_steps
 from lop_lightning.optimizers.schedule import checked_steps
 from lop_lightning.trees import Tree
 
@@ -42,6 +42,7 @@ class Muon(Optimizer):
         eps: AdamW's ε.
         weight_decay: λ, decoupled, for all parameters.
         lr_steps: See :class:`Optimizer`.
+        clip: See :class:`Optimizer`.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Muon(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         lr_steps: Sequence[Sequence[float]] = (),
+        clip: float | None = None,
     ) -> None:
         check_number("lr", lr, 0)
         check_number("momentum", momentum, 0, 1, open_high=True)
@@ -64,7 +66,7 @@ class Muon(Optimizer):
         check_betas(betas)
         self.lr, self.momentum, self.iterations, self.rms_scale = lr, momentum, iterations, rms_scale
         self.betas, self.eps, self.weight_decay = tuple(betas), eps, weight_decay
-        self.lr_steps = checked_steps(lr_steps)
+        self.lr_steps, self.clip = checked_steps(lr_steps), checked_clip(clip)
 
     def init(self, params: Params) -> Tree:
         """Momentum for matrices, moments for the rest."""

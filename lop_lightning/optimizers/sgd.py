@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from lop_lightning.errors import ConfigError, check_number
-from lop_lightning.optimizers.base import Optimizer, Params
+from lop_lightning.optimizers.base import Optimizer, Params, checked_clip
 from lop_lightning.optimizers.schedule import checked_steps
 from lop_lightning.trees import Tree
 
@@ -21,6 +21,7 @@ class SGD(Optimizer):
         nesterov: Steps along g + μ b instead of b.
         weight_decay: λ, coupled (part of the gradient).
         lr_steps: See :class:`Optimizer`.
+        clip: See :class:`Optimizer`.
     """
 
     def __init__(
@@ -30,13 +31,14 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
         lr_steps: Sequence[Sequence[float]] = (),
+        clip: float | None = None,
     ) -> None:
         check_number("lr", lr, 0)
         check_number("momentum", momentum, 0, 1, open_high=True)
         check_number("weight_decay", weight_decay, 0)
         if nesterov and not momentum:
             raise ConfigError("nesterov", nesterov, "false when momentum is 0")
-        self.lr_steps = checked_steps(lr_steps)
+        self.lr_steps, self.clip = checked_steps(lr_steps), checked_clip(clip)
         self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
 
     def init(self, params: Params) -> Tree:

@@ -38,12 +38,17 @@ class StreamSpec:
     Attributes:
         input_shape: Shape of one example.
         output_size: Number of outputs.
-        loss: ``mse``, ``cross_entropy`` (class indices) or ``binary_cross_entropy`` (one logit, targets 0 or 1).
+        loss: ``mse``, ``cross_entropy`` (class indices), ``binary_cross_entropy`` (one logit, targets 0 or 1) or
+            ``multi_head_cross_entropy`` (a class index for each head, -1 for one that is not asked).
         dtype: Floating type that the stream is computed in.
         new_heads: Whether every task begins with an output layer of zeros.
         head_momentum: Whether the optimiser then still remembers the old output layer's gradients.
         vocabulary: Inputs are sequences of token numbers below this (int64; 0 is padding, at the end of a sequence);
             ``None``: inputs are real numbers.
+        ragged: Inputs are sequences ``[T, features]`` of real numbers, and may end early: from there on they are NaN.
+        timed: The last feature of every step is the time Δt that the step lasts, the same for a whole batch.
+        heads: Number of readouts, each of ``output_size / heads`` outputs, of which the targets ask some (see
+            ``Learner.ask``); there may come more (``Learner.grow``). ``None``: one, always asked.
     """
 
     input_shape: tuple[int, ...]
@@ -53,12 +58,21 @@ class StreamSpec:
     new_heads: bool = False
     head_momentum: bool = False
     vocabulary: int | None = None
+    ragged: bool = False
+    timed: bool = False
+    heads: int | None = None
 
     @property
     def shapes(self) -> dict[str, Any]:
         """What a network's factory is called with."""
         shapes: dict[str, Any] = {"input_shape": self.input_shape, "output_size": self.output_size}
-        return shapes if self.vocabulary is None else {**shapes, "vocabulary": self.vocabulary}
+        return {**shapes, **self.special}
+
+    @property
+    def special(self) -> dict[str, Any]:
+        """What is out of the ordinary, and only some networks can take."""
+        fields = {"vocabulary": None, "ragged": False, "timed": False, "heads": None}
+        return {name: getattr(self, name) for name, usual in fields.items() if getattr(self, name) != usual}
 
     @property
     def is_classification(self) -> bool:
@@ -83,6 +97,7 @@ class Chunk:
         begin: Position of the first update.
         end: Position after the last one.
         active_outputs: Mask ``[S, output_size]``, or ``None``.
+        self_paced: Whether it is found out only by a test after the task's end which seeds go on to something new.
     """
 
     inputs: Tensor
@@ -90,6 +105,7 @@ class Chunk:
     begin: Position
     end: Position
     active_outputs: Tensor | None = None
+    self_paced: bool = False
 
     @property
     def starts_task(self) -> bool:

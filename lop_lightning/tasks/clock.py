@@ -29,6 +29,9 @@ class StreamClock(ABC):
     varies = False
     """Whether examples look different in each pass (augmentation): they are then taken by ``StackedTask.vary``."""
 
+    self_paced = False
+    """Whether a test at the end of a task decides, for each seed, what comes next (see :class:`PacedStream`)."""
+
     @property
     @abstractmethod
     def spec(self) -> StreamSpec:

@@ -119,6 +119,11 @@ class TaskStream(StreamClock, L.LightningDataModule):
         return ()
 
     @property
+    def standing(self) -> str:
+        """How far the seeds have come, for the progress bar, where a task's number does not say it."""
+        return ""
+
+    @property
     def finished(self) -> bool:
         """Whether every task was trained."""
         return self.position.task >= self.tasks
@@ -158,7 +163,8 @@ class TaskStream(StreamClock, L.LightningDataModule):
                 after = Position(task + 1) if last else Position(task, epoch + 1)
             loaded = self.stacked(task)
             inputs, targets = self._batches(loaded, task, epoch, update, stop)
-            yield Chunk(inputs, targets, Position(task, epoch, update), after, loaded.active_outputs)
+            begin = Position(task, epoch, update)
+            yield Chunk(inputs, targets, begin, after, loaded.active_outputs, self.self_paced)
             update = stop
 
     def task_chunks(self, index: int) -> Iterator[Chunk]:

@@ -5,6 +5,7 @@ import torch
 from bench import METHODS, OPTIMIZERS, assert_same, chunk, copy, data, make, train
 
 from lop_lightning.algos import Backprop, ContinualBackprop, Execution, Learner
+from lop_lightning.algos.task_ends import dry_update
 from lop_lightning.errors import ConfigError, RunError
 from lop_lightning.networks import MLP
 from lop_lightning.optimizers import SGD
@@ -119,7 +120,7 @@ def test_looking_changes_nothing(name, kind):
     train(learner, *data(7, 3))
     inputs, targets = data(1, 3, source=1)
     before, rng = copy(learner.population), torch.get_rng_state()
-    grads, params = learner.dry_update(learner.population, chunk(inputs, targets))
+    grads, params = dry_update(learner, learner.population, chunk(inputs, targets))
     trace = learner.trace(learner.population, inputs[0])
     network = learner.network(0)
     assert_same(before, learner.population)
@@ -137,7 +138,7 @@ def test_looking_changes_nothing(name, kind):
 def test_dry_gradients_are_those_of_autograd():
     learner = make(Backprop, SEEDS)
     inputs, targets = data(1, 3)
-    grads, _ = learner.dry_update(learner.population, chunk(inputs, targets))
+    grads, _ = dry_update(learner, learner.population, chunk(inputs, targets))
     network = learner.network(8)
     learner.loss(network(inputs[0, 2])[0], targets[0, 2]).backward()
     for name, p in network.named_parameters():

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from lop_lightning.algos import Backprop, Execution
 from lop_lightning.algos.population import stack_networks
+from lop_lightning.algos.task_ends import dry_update
 from lop_lightning.networks.resnet import ResNet18
 from lop_lightning.optimizers import SGD
 from lop_lightning.tasks.base import StreamSpec
@@ -115,7 +116,7 @@ def test_looking_uses_running_statistics_and_moves_nothing(lift):
         trace = learner.trace(learner.population, inputs[rows], rows)
         torch.testing.assert_close(trace.output, together[rows])
         assert not trace.buffers
-    learner.dry_update(learner.population, next(chunks(*data(1, 2, batch=5, spec=SPEC), None, 1)))
+    dry_update(learner, learner.population, next(chunks(*data(1, 2, batch=5, spec=SPEC), None, 1)))
     for name, t in learner.population.tensors.items():
         assert torch.equal(t, before[name]), name
     for row, seed in enumerate(learner.seeds):
@@ -143,7 +144,7 @@ def test_both_lifts_agree():
 def test_dry_update_is_the_update():
     learner = learner_of()
     x, y = data(1, 2, batch=5, spec=SPEC)
-    _, after = learner.dry_update(learner.population, next(chunks(x, y, None, 1)))
+    _, after = dry_update(learner, learner.population, next(chunks(x, y, None, 1)))
     train(learner, x, y)
     for name, p in learner.population.params.items():
         torch.testing.assert_close(p, after[name])

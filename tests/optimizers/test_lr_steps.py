@@ -8,6 +8,7 @@ import torch
 from bench import chunk, data, make
 
 from lop_lightning.algos import Execution
+from lop_lightning.algos.task_ends import dry_update
 from lop_lightning.errors import ConfigError
 from lop_lightning.optimizers import SGD, Adam, AdamW, Muon
 from lop_lightning.optimizers.schedule import checked_steps, factor_at
@@ -132,7 +133,7 @@ def test_a_new_task_is_measured_with_its_own_step_size():
     learner.train_chunk(population, at((0, 0), x, y))
     learner.train_chunk(population, at((0, 1), x, y))
     learner.begin_task(population, 1)
-    grads, after = learner.dry_update(population, at((1, 0), x, y))
+    grads, after = dry_update(learner, population, at((1, 0), x, y))
     for name, p in population.params.items():
         torch.testing.assert_close(after[name], p - 0.05 * grads[name])
 
