@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
 from lop_lightning.config import build, check_trusted
 from lop_lightning.config.trust import own_value
@@ -34,31 +37,118 @@ def kept_networks(run: str | Path, task: int) -> dict[str, Any]:
     return read_tensors(Path(run) / "networks" / f"task-{task:05d}.pt", "seeds", "tensors", "task")
 
 
-def load_network(run: str | Path, task: int, seed: int, trust: bool = False) -> Network:
-    """One seed's network as it was before ``task`` (the number of tasks: after the last), in evaluation mode.
+def solved_networks(run: str | Path) -> dict[int, list[int]]:
+    """The N that each seed of a curriculum run has solved, sorted, for each of which its network was kept.
+
+    With an adaptive or multi-head curriculum these are the largest N of the ranges that were solved.
+    """
+    return {seed: own for seed, every in sorted(_kept_ns(Path(run)).items()) if (own := [n for n in every if n])}
+
+
+def _kept_ns(run: Path) -> dict[int, list[int]]:
+    """Seed -> the N of its files, sorted; 0 is before training."""
+    found: dict[int, list[int]] = {}
+    for path in sorted((run / "networks" / "solved").glob("seed-*-N-*.pt")):
+        seed, n = path.stem.removeprefix("seed-").split("-N-")
+        found.setdefault(int(seed), []).append(int(n))
+    return {seed: sorted(every) for seed, every in found.items()}
+
+
+def kept_solved(run: str | Path, seed: int, n: int) -> dict[str, Any]:
+    """What was kept of a seed when it had solved ``n``: its range of N, and ``tensors`` by name.
+
+    Raises:
+        LopError: it has not solved that N, or the file is damaged.
+    """
+    run, every = Path(run), _kept_ns(Path(run))
+    if not every:
+        raise LopError(f"{run} has no networks that solved an N: only runs of task=parity and task=dms keep them")
+    if seed not in every:
+        raise LopError(f"seed {seed} is not in {run}: its seeds are {', '.join(map(str, every))}")
+    if n not in every[seed]:
+        solved = [m for m in every[seed] if m]
+        closest = min(every[seed], key=lambda m: abs(m - n))
+        known = f"it solved {in_ranges(solved)}" if solved else "it solved none"
+        before = "0 (before training)" if closest == 0 else str(closest)
+        others = [other for other, own in every.items() if n in own]
+        hint = f"; seeds that did: {', '.join(map(str, others))}" if others else ""
+        raise LopError(f"seed {seed} of {run} has not solved N={n}: {known}, the nearest is {before}{hint}")
+    path = run / "networks" / "solved" / f"seed-{seed:05d}-N-{n:05d}.pt"
+    return read_tensors(path, "seed", "low", "high", "first_n", "heads", "updates", "tensors")
+
+
+def in_ranges(numbers: Sequence[int]) -> str:
+    """Sorted whole numbers in words.
+
+    >>> in_ranges([2, 3, 4, 7])
+    '2 to 4, 7'
+    """
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][-1] == number - 1:
+            ranges[-1][1:] = [number]
+        else:
+            ranges.append([number])
+    return ", ".join(" to ".join(map(str, ends)) for ends in ranges)
+
+
+def load_network(
+    run: str | Path, task: int | None = None, seed: int | None = None, trust: bool = False, *, N: int | None = None
+) -> Network:
+    """One seed's network, in evaluation mode: as it was before ``task``, or as it was when it had solved ``N``.
+
+    ``load_network(run, task=3, seed=0)``, ``load_network(run, N=7, seed=0)``.
 
     Args:
         run: The run directory.
-        task: One of :func:`kept_tasks`.
+        task: One of :func:`kept_tasks` (the number of tasks: after the last).
         seed: One of the run's seeds.
         trust: Whether classes that no YAML of ``conf/`` names may be imported and called: whoever made the run then
             decides what is run here.
+        N: One of :func:`solved_networks`; 0: before training.
 
     Raises:
         LopError: there is no such network, or it is of such a class.
     """
-    kept = kept_networks(run, task)
-    if seed not in kept["seeds"]:
-        raise LopError(f"seed {seed} is not in {run}: its seeds are {', '.join(map(str, kept['seeds']))}")
-    config = read_config(Path(run), trust, "trust=True allows it")
+    if seed is None or (task is None) == (N is None):
+        raise LopError("load_network needs the seed, and either the task before which or the N after which it was kept")
+    if N is not None:
+        tensors = kept_solved(run, seed, N)["tensors"]
+    else:
+        assert task is not None
+        kept = kept_networks(run, task)
+        if seed not in kept["seeds"]:
+            raise LopError(f"seed {seed} is not in {run}: its seeds are {', '.join(map(str, kept['seeds']))}")
+        row = kept["seeds"].index(seed)
+        tensors = {name: tensor[row] for name, tensor in kept["tensors"].items()}
+    return built(read_config(Path(run), trust, "trust=True allows it"), seed, tensors)[0]
+
+
+def built(config: dict[str, Any], seed: int, tensors: dict[str, Tensor]) -> tuple[Network, TaskStream]:
+    """The network of a configuration with these parameters and buffers, in evaluation mode, and the stream of ``seed``.
+
+    It gets as many readouts as the tensors are of: curricula add some.
+
+    Raises:
+        LopError: the tensors are not of such a network.
+    """
     stream: TaskStream = build("task", config["task"], seeds=[seed])
-    make = build("model", config["model"], partial=True)
+    make, spec = build("model", config["model"], partial=True), stream.spec
     with torch.random.fork_rng(devices=[]):  # the initial weights, which are not kept, come from the global generator
-        network: Network = make(**stream.spec.shapes)
-    network = network.to(stream.spec.dtype)
-    row = kept["seeds"].index(seed)
-    network.load_state_dict({name: tensor[row] for name, tensor in kept["tensors"].items()})
-    return network.eval()
+        network: Network = make(**spec.shapes)
+        rows = len(tensors.get(network.output_parameters()[0], ()))
+        if spec.heads is not None and rows > spec.output_size:
+            spec = replace(spec, output_size=rows, heads=rows * spec.heads // spec.output_size)
+            network = make(**spec.shapes)
+    network = network.to(spec.dtype)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split()[:40])
+        raise LopError(
+            f"the kept network of seed {seed} is not what the run's configuration describes: {reason}"
+        ) from None
+    return network.eval(), stream
 
 
 def read_config(run: Path, trust: bool, hint: str) -> dict[str, Any]:

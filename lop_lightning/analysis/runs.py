@@ -24,6 +24,9 @@ CLASSES = "class."
 LAGS = "lag."
 """A layer of this prefix is no layer: ``lag.07`` is seven time steps back from the loss."""
 
+MEMORIES = "N."
+"""A layer of this prefix is no layer: ``N.007`` is the readout that has to remember seven steps."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -202,8 +205,8 @@ class Run:
 
 
 def is_hidden_layer(layer: str) -> bool:
-    """Whether a name in the record's column ``layer`` is that of a hidden layer: neither empty, a class nor a lag."""
-    return bool(layer) and not layer.startswith((CLASSES, LAGS))
+    """Whether a name in the record's column ``layer`` is that of a hidden layer, and neither empty nor a number's."""
+    return bool(layer) and not layer.startswith((CLASSES, LAGS, MEMORIES))
 
 
 def read_run(directory: str | Path) -> Run:

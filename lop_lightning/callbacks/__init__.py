@@ -2,6 +2,7 @@
 
 from lop_lightning.callbacks.checkpoint import Checkpoint, Interrupted
 from lop_lightning.callbacks.continual import ContinualLearning, Diverged
+from lop_lightning.callbacks.curriculum import Curriculum
 from lop_lightning.callbacks.early_stopping import EarlyStopping
 from lop_lightning.callbacks.evaluation import Evaluation
 from lop_lightning.callbacks.fresh import FreshReference
@@ -11,6 +12,7 @@ from lop_lightning.callbacks.progress import ProgressBar
 __all__ = [
     "Checkpoint",
     "ContinualLearning",
+    "Curriculum",
     "Diverged",
     "EarlyStopping",
     "Evaluation",

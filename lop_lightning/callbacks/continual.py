@@ -76,8 +76,7 @@ class ContinualLearning(L.Callback):
         """Makes the initial networks, which distances are measured from; cuts the record back after a resume."""
         stream, self.learner = parts(trainer, learner)
         self.stream = stream
-        initial = self.learner.new_population()
-        self._initial = initial.params
+        self.remember_initial(self.learner)
         if self._restored:
             self.record.rewind(self._restored["position"])
             if self._restored["tally"] is not None:
@@ -149,6 +148,10 @@ class ContinualLearning(L.Callback):
         self._mirror.load(state_dict["mirror"])
 
     # ---- what others use
+
+    def remember_initial(self, learner: Learner) -> None:
+        """Makes the networks, as they were before training, that distances are measured from."""
+        self._initial = learner.new_population().params
 
     def write(self, place: tuple[int, int, int], measured: Iterable[Measurement]) -> None:
         """Rows of all seeds at ``place`` (task, epoch, updates made so far), for the record and its mirrors."""

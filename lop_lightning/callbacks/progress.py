@@ -61,7 +61,7 @@ class ProgressBar(L.Callback):
             TextColumn("{task.fields[value]}", table_column=Column(no_wrap=True)),
             console=self.console, transient=False, disable=not self.console.is_terminal,
         )  # fmt: skip
-        place, value = self._place(self.stream.position.task), "compiling …" if module.execution.compile else ""
+        place, value = self._place(self.stream.position.task), "compiling …" if module.compiles else ""
         self._line = self._bar.add_task("", total=total, completed=self._done_before, place=place, value=value)
         self._bar.start()
 
@@ -101,7 +101,7 @@ class ProgressBar(L.Callback):
         self.file.write(at_once, **self._latest)
 
     def _place(self, task: int) -> str:
-        return f"{task + 1}/{self.stream.tasks}"
+        return f"{task + 1}/{self.stream.tasks} {self.stream.standing}".rstrip()
 
     def _value(self) -> str:
         latest = None if self._watcher is None else self._watcher.latest

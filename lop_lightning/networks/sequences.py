@@ -191,7 +191,7 @@ def _like_backward(
     return dx, torch.empty_like(weight_x), torch.empty_like(weight_h), weight_x.new_empty(weight_x.shape[:2])
 
 
-def _folding(
+def folding(
     operator: Callable[..., tuple[Tensor, ...]], axes: Sequence[int], given: Sequence[int]
 ) -> Callable[..., Any]:
     """The rule for ``vmap``: more networks are more rows. ``axes``: where they are in the arguments and results."""
@@ -209,5 +209,5 @@ def _fold(t: Tensor, dim: int | None, axis: int, size: int) -> Tensor:
     return shared.flatten(axis, axis + 1).contiguous()
 
 
-forward_pass.register_vmap(_folding(forward_pass, (1, 0, 0, 0), (1, 1, 1)))
-backward_pass.register_vmap(_folding(backward_pass, (1, 1, 0, 0, 1, 1, 1), (1, 0, 0, 0)))
+forward_pass.register_vmap(folding(forward_pass, (1, 0, 0, 0), (1, 1, 1)))
+backward_pass.register_vmap(folding(backward_pass, (1, 1, 0, 0, 1, 1, 1), (1, 0, 0, 0)))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lop_lightning.analysis.over_epochs import is_online, over_epochs, rule_of
-from lop_lightning.analysis.runs import CLASSES, LAGS
+from lop_lightning.analysis.runs import CLASSES, LAGS, MEMORIES
 from lop_lightning.analysis.statistics import FEWEST_FOR_BOOTSTRAP, seed_interval
 
 PER_SEED = ("none", "network", "all")
@@ -79,12 +79,14 @@ def name_of(metric: str, layer: str) -> str:
     """What a metric is called at W&B, its section before the first slash.
 
     ``performance/<metric>`` or ``plasticity/<metric>`` of the whole network, ``layers/<layer>/<metric>``,
-    ``classes/<number>/<metric>`` and ``lags/<steps>/<metric>``.
+    ``classes/<number>/<metric>``, ``lags/<steps>/<metric>`` and ``memories/<N>/<metric>``.
     """
     if layer.startswith(CLASSES):
         return f"classes/{layer.removeprefix(CLASSES)}/{metric}"
     if layer.startswith(LAGS):
         return f"lags/{layer.removeprefix(LAGS)}/{metric}"
+    if layer.startswith(MEMORIES):
+        return f"memories/{layer.removeprefix(MEMORIES)}/{metric}"
     if layer:
         return f"layers/{layer}/{metric}"
     return f"{'performance' if metric.endswith(PERFORMANCE) else 'plasticity'}/{metric}"

@@ -1,0 +1,1 @@
+"""Time scales of recurrent networks: simulations, autocorrelations, fits of exponentials, dimensions."""
