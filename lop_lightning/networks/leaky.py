@@ -63,6 +63,10 @@ class LeakyNetwork(Network):
     affect performance in memory tasks", section 2; the published code's ``RNN_Stack``, ``RNN_Mod``, ``RNN_Continuous``.
     """
 
+    tau: Tensor
+    noise_key: Tensor
+    noise_clock: Tensor
+
     def __init__(
         self,
         input_shape: Sequence[int],
@@ -119,7 +123,7 @@ class LeakyNetwork(Network):
 
     def trace(self, inputs: Tensor) -> Trace:
         """See :class:`Network`."""
-        lengths = (~inputs[0, :, 0].isnan()).sum().clamp(min=1) if self.ragged else None
+        lengths = (~inputs[0, :, 0].isnan()).sum().clamp(min=1) if self.ragged else None  # one length a batch
         states, last, ys = self._run(inputs, None, lengths, every=False)
         trace = Trace(self.head(last), activations={NAME: states})
         if lengths is not None:

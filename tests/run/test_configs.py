@@ -23,8 +23,10 @@ COMPANIONS = {
     **{f"model={name}": ("task=incremental_cifar", "task.source=synthetic") for name in ("convnet", "resnet18")},
     **{f"model={name}": ("task=label_reshuffled_images",) for name in ("lstm", "gru")},
     **{f"task={name}": ("model=gru",) for name in ("language_reshuffle", "language_binary")},
+    **{f"task={name}": ("model=leaky",) for name in ("parity", "dms")},
+    "model=leaky": ("task=parity",),
 }
-"""What goes with options that cannot be chosen alone: networks of images or sequences, streams of tokens."""
+"""What goes with options that cannot be chosen alone: networks of images or sequences, streams of tokens or bits."""
 
 
 def chosen(group, option):
@@ -81,6 +83,8 @@ def nodes():
 GIVEN = {"self", "network", "optimizer", "execution", "input_shape", "output_size", "seeds", "chunk", "record",
          "directory", "run"}  # fmt: skip
 """Arguments that the program gives."""
+TOLD = ("vocabulary", "ragged", "timed", "heads")
+"""What a stream tells its network."""
 
 
 @pytest.mark.parametrize(("path", "node"), nodes(), ids=lambda value: value if isinstance(value, str) else "")
@@ -88,7 +92,7 @@ def test_a_number_has_one_value(path, node):
     target = resolve_name(node.pop("_target_"))
     node.pop("name", None)
     parameters = inspect.signature(target).parameters
-    given = {*GIVEN, "vocabulary"} if path.startswith("model/") else GIVEN  # the stream tells its network
+    given = {*GIVEN, *TOLD} if path.startswith("model/") else GIVEN
     assert set(node) == set(parameters) - given
     for key, value in node.items():
         default = parameters[key].default
