@@ -13,6 +13,7 @@ from lop_lightning.errors import check_choice
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(output ``[B, outputs]``, target) -> scalar, the mean over the batch."""
 
+
 def multi_head_cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     """Σ over heads of the mean cross-entropy over the batch: ``output [B, K·C]``, head after head, ``target [B, K]``.
 

@@ -1,4 +1,4 @@
-"""Curricula: at the end of a period every seed is tested, and goes on by itself when it has solved what it was asked."""
+"""Curricula: at the end of a period every seed is tested, and those that pass go on, each by itself."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from lop_lightning.report.bands import Band
 from lop_lightning.report.colours import FRESH
 
 FEW_POINTS = 15
+FEW_FACTORS = 8
 MOST_DARK_BANDS = 6
 LONGEST_TITLE = 58
 """Letters in a line of a title, so that it does not run into the legend."""
@@ -129,13 +130,16 @@ def _draw_level(axes: Axes, level: Level) -> None:
 
 
 def _factors(axes: Axes, values: np.ndarray) -> None:
-    """A logarithmic horizontal axis with a tick at every value; zero has its place left of the smallest."""
+    """A logarithmic horizontal axis with a tick at every value, if they are few; zero is left of the smallest."""
     positive = np.unique(values[values > 0])
     if (values <= 0).any():
         axes.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
     else:
         axes.set_xscale("log")
-    axes.set_xticks(np.unique(values), [f"{value:g}" for value in np.unique(values)])
+    shown = np.unique(values)
+    if len(shown) > FEW_FACTORS:  # their names would run into each other: those of the powers of ten are enough
+        shown = shown[(shown <= 0) | np.isclose(np.log10(np.where(shown > 0, shown, 0.5)) % 1, [[0], [1]]).any(0)]
+    axes.set_xticks(shown, [f"{value:g}" for value in shown])
     axes.minorticks_off()
 
 

@@ -106,4 +106,3 @@ def curriculum_run(root, config, networks, heads="by_n", first_n=2):
         }  # fmt: skip
         write_tensors(root / "networks" / "solved" / f"seed-{seed:05d}-N-{high:05d}.pt", content)
     return root
-

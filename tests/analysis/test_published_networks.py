@@ -87,7 +87,9 @@ def test_the_published_beginning_and_ours_are_the_same(tmp_path):
     assert network.tau[:5].tolist() == pytest.approx(INIT["taus_first5"])
     assert network.tau.mean().item() == pytest.approx(INIT["taus_mean"])
     assert network.inward.weight[:5, 0].tolist() == pytest.approx(INIT["w_in_first5"], abs=1e-7)
-    assert network.recurrent.weight[0, :5].tolist() == pytest.approx(INIT["w_hh_row0_first5_before_diag_zero"], abs=1e-7)
+    assert network.recurrent.weight[0, :5].tolist() == pytest.approx(
+        INIT["w_hh_row0_first5_before_diag_zero"], abs=1e-7
+    )
     assert network.head.weight[0, :3].tolist() == pytest.approx(INIT["fc0_row0_first3"], abs=1e-7)
     assert network.head.bias[-2:].tolist() == pytest.approx(INIT["fc99_bias"], abs=1e-7)
     torch.manual_seed(0)
@@ -171,7 +173,10 @@ def changed(**tensors):
         ({"state_dict": without("modulelist.3.bias") | {}}, r"another layout than .*: modulelist.3.bias$"),
         ({"state_dict": {k: v for k, v in small_state().items() if k < "modulelist.2"}}, "another layout"),
         ({"state_dict": nn.LSTM(1, 4).state_dict()}, r"another layout .*: bias_hh_l0, bias_ih_l0, modulelist.0.bias$"),
-        ({"state_dict": changed(parameterlist_0=torch.ones(1))}, r"parameterlist.0 is \[1\], expected \[8\] with 8 units"),
+        (
+            {"state_dict": changed(parameterlist_0=torch.ones(1))},
+            r"parameterlist.0 is \[1\], expected \[8\] with 8 units",
+        ),
         ({"state_dict": changed(modulelist_3_weight=torch.ones(3, 8))}, r"is \[3, 8\], expected \[2, 8\]"),
         ({"epoch": 3}, "it has no state_dict of tensors"),
         ([1, 2], "it has no state_dict of tensors"),

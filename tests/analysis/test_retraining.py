@@ -45,14 +45,14 @@ def by_hand(solved, head, n, periods, updates, check_batches, batch_size, seed=0
                     check_batches=check_batches, seeds=[own])  # fmt: skip
     network = module.deepcopy(solved.network).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.1, nesterov=True)
-    accuracies = []
+    accuracies, norms = [], []
     for period in range(periods):
         for update in range(updates):
             x, targets = stream.batches(period, [update], stream.places)
             trace = network.trace(x[0, 0])
             optimizer.zero_grad()
             F.cross_entropy(trace.output[:, 2 * head : 2 * head + 2], targets[0, 0, :, 0]).backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+            norms.append(torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0).item())
             optimizer.step()
             network.noise_clock.copy_(trace.buffers["noise_clock"])
         with torch.no_grad():
@@ -63,21 +63,28 @@ def by_hand(solved, head, n, periods, updates, check_batches, batch_size, seed=0
             ]
             network.train()
         accuracies.append(torch.stack(right).mean().item())
-    return accuracies
+    assert max(norms) > 2
+    return accuracies, network.state_dict()
 
 
 def test_every_n_is_trained_from_the_same_network_by_the_same_rule(monkeypatch):
-    solved = random_solved(n=6, heads=3, seed=1, dynamics="mod", activation="leaky_relu")
+    solved = random_solved(n=6, heads=3, seed=1, dynamics="mod", activation="leaky_relu", initial_state=4.0)
     with torch.no_grad():
         solved.network.head.weight.mul_(8)  # gradients that are clipped
+    ends, checked = [], module._checked
+    monkeypatch.setattr(module, "_checked", lambda *at: ends.append(at[1]) or checked(*at))
     before = {name: t.clone() for name, t in solved.network.state_dict().items()}
     settings = {"updates": 5, "check_batches": 6, "batch_size": 32}
     table = retraining(solved, PUBLISHED, [2, 4, 6], periods=3, **settings)
-    expected = [by_hand(solved, 2, n, 3, **settings) for n in (2, 4, 6)]
+    expected, states = zip(*(by_hand(solved, 2, n, 3, **settings) for n in (2, 4, 6)))
     assert len(set(expected[0])) > 1
-    np.testing.assert_allclose(table.accuracy.to_numpy().reshape(3, 3), expected, atol=2.1 / 192)
+    np.testing.assert_allclose(table.accuracy.to_numpy().reshape(3, 3), expected, atol=1.1 / 192)
+    for row, state in enumerate(states):
+        for name, t in state.items():
+            torch.testing.assert_close(ends[-1][f"network.{name}"][row], t, atol=1e-5, rtol=1e-4)
     first = table[table.asked == 2].accuracy.to_numpy()
     relative = np.where(first > 0.5, (np.array(expected) - 0.5) / (first - 0.5), np.nan)
+    assert np.isfinite(relative).any()
     np.testing.assert_allclose(table.relative.to_numpy().reshape(3, 3), relative, rtol=0.2, atol=0.1)
     assert all(torch.equal(t, before[name]) for name, t in solved.network.state_dict().items())
     assert not solved.network.training
@@ -140,7 +147,7 @@ def test_the_optimizer_of_a_run(tmp_path):
     [
         ({"periods": 0}, "periods=0"),
         ({"ns": []}, r"ns=\[\] is not legal: expected at least one N"),
-        ({"ns": [1]}, "start_n=1|N=1|at least 2"),
+        ({"ns": [1]}, "ns=1 is not legal: expected a whole number of at least 2"),
         ({"span": -1}, "span=-1"),
     ],
 )

@@ -81,7 +81,7 @@ def test_networks_that_are_not_there(run, arguments, message):
 
 
 def test_runs_of_another_kind(tmp_path):
-    with pytest.raises(LopError, match="keeps? them"):
+    with pytest.raises(LopError, match="only runs of task=parity and task=dms keep them"):
         load_network(tmp_path, N=2, seed=0)
     digits = {"name": "d", "_target_": "lop_lightning.tasks.GaussianMixtures"}
     mlp = {"name": "mlp", "_target_": "lop_lightning.networks.MLP"}
@@ -90,7 +90,7 @@ def test_runs_of_another_kind(tmp_path):
     with pytest.raises(LopError):
         load_solved(path, 0, 2)
     path = curriculum_run(tmp_path / "odd", {"task": PARITY, "model": LEAKY}, {(0, 2, 2): network(0, 1, hidden=6)})
-    with pytest.raises(LopError, match="is not what the run's configuration describes: .*size mismatch") as caught:
+    with pytest.raises(LopError, match=r"is not what the run's configuration describes: .*size mismatch") as caught:
         load_network(path, N=2, seed=0)
     assert "\n" not in str(caught.value)
     stranger = {**LEAKY, "_target_": "os.system"}
@@ -171,7 +171,7 @@ def test_in_continuous_time_a_bit_lasts_and_the_answer_is_read_at_its_end():
     asked = quiz(solved, 3, repeats=6, hold=3)
     last = asked.bits[:, -1000:].long()
     np.testing.assert_allclose(held, (last == asked.answers).double().mean(1))
-    with pytest.raises(ConfigError, match="hold=2 is not legal: expected 1, because .* discrete time"):
+    with pytest.raises(ConfigError, match=r"hold=2 is not legal: expected 1, because .* discrete time"):
         streaming_accuracy(exact_parity([2]), hold=2)
 
 
@@ -242,5 +242,5 @@ def test_accuracy_by_how_long_a_bit_lasts(monkeypatch):
     assert set(accuracy_by_depth(solved, batches=1, batch_size=4).k) == {2, 3}
     assert len(DURATIONS) == 33
     assert DURATIONS[18:27] == (19, 20, 25, 30, 35, 40, 45, 50, 60)
-    with pytest.raises(ConfigError, match="durations=.* discrete time"):
+    with pytest.raises(ConfigError, match=r"durations=.* discrete time"):
         accuracy_by_depth(exact_parity([2]), durations=[1, 2])

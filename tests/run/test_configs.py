@@ -119,5 +119,5 @@ def test_a_callback_of_ones_own_is_built_too(tmp_path):
     mine = {"_target_": "lightning.pytorch.callbacks.Timer", "interval": "step"}
     experiment = prepare(OmegaConf.merge(config, {"callbacks": {"mine": mine}}))
     names = [type(callback).__name__ for callback in experiment.callbacks]
-    before = ["KeepNetworks", "Evaluation", "EarlyStopping", "ContinualLearning", "FreshReference"]
-    assert names == [*before, "Timer", "ProgressBar", "Checkpoint"]
+    own = ["KeepNetworks", "Evaluation", "EarlyStopping", "ContinualLearning", "FreshReference", "Curriculum"]
+    assert names == [*own, "Timer", "ProgressBar", "Checkpoint"]

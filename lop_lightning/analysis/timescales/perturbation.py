@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike
 from scipy import stats
 from torch import Tensor
 
@@ -202,9 +201,9 @@ def compared(a: pd.DataFrame, b: pd.DataFrame, by: str = "epsilon", value: str =
     return pd.DataFrame(rows)
 
 
-def students_test(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
-    """The t and p of the unpaired two-sided test that assumes equal variances; NaN where there is nothing to test."""
-    if len(np.atleast_1d(x)) < 2 or len(np.atleast_1d(y)) < 2 or np.ptp(np.concatenate([x, y])) == 0:
+def students_test(x: Array, y: Array) -> tuple[float, float]:
+    """The t and p of the unpaired two-sided test that assumes equal variances; NaN where neither side varies."""
+    if min(len(x), len(y)) < 2 or np.ptp(x) == np.ptp(y) == 0:
         return float("nan"), float("nan")
     found = stats.ttest_ind(x, y)
     return float(found.statistic), float(found.pvalue)

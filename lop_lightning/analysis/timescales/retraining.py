@@ -105,6 +105,8 @@ def retraining(
     ns = sorted(set(range(solved.high, solved.high + span + 1) if ns is None else ns))
     if not ns:
         raise ConfigError("ns", ns, "at least one N")
+    for n in ns:
+        check_count("ns", n, 2)
     head, total, rows = solved.head_of(solved.high), len(ns) * periods, []
     for group in _groups(solved, ns, batch_size):
         stream = _stream(solved, group, periods, updates, check_batches, batch_size, seed)

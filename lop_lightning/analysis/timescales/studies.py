@@ -20,7 +20,7 @@ from lop_lightning.analysis.timescales.perturbation import perturbation
 from lop_lightning.analysis.timescales.retraining import retraining, run_optimizer
 from lop_lightning.analysis.timescales.simulate import simulate
 from lop_lightning.analysis.timescales.solved import Solved
-from lop_lightning.errors import LopError, nearest
+from lop_lightning.errors import LopError
 from lop_lightning.networks.recurrent import GatedNetwork
 from lop_lightning.tasks.bit_sequences import VALUES
 
@@ -168,8 +168,8 @@ def chosen_networks(
     known = sorted({n for own in there.values() for n in own})
     for n in ns:
         if n not in known:
-            hint = nearest(str(n), [str(k) for k in known])
-            raise LopError(f"{run}: no seed has solved N={n}; solved were {in_ranges(known)}{hint}")
+            closest = min(known, key=lambda k: abs(k - n))
+            raise LopError(f"{run}: no seed has solved N={n}; solved were {in_ranges(known)}, the nearest is {closest}")
     return [(n, seed) for n in ns for seed, own in there.items() if n in own]
 
 

@@ -1,0 +1,220 @@
+"""``lop-timescales``: what networks have become that a curriculum has trained to remember.
+
+Every analysis looks at networks as they were when they had solved an N. Its numbers are kept beside the run, a file a
+network, so a second look (or one that was interrupted) computes only what is not there yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lop_lightning.analysis.find import find_runs, labelled_across
+from lop_lightning.analysis.runs import Run
+from lop_lightning.analysis.timescales.perturbation import KINDS
+from lop_lightning.analysis.timescales.results import Results
+from lop_lightning.analysis.timescales.solved import load_solved
+from lop_lightning.analysis.timescales.steps import updates_to_solve
+from lop_lightning.analysis.timescales.studies import STUDIES, Study, chosen_networks
+from lop_lightning.console import OneLineParser
+from lop_lightning.errors import LopError
+from lop_lightning.report.figures import save
+from lop_lightning.report.output import OutputFolder
+from lop_lightning.report.progress import QUIET_SECONDS
+from lop_lightning.report.timescale_figures import PLOTS, Shown, steps_plot
+
+STEPS = "steps"
+HELP = {
+    "trials": "series of random bits", "steps": "steps of each", "count": "units of each group",
+    "repeats": "repeats, each with sequences of its own", "mode": "unit, or readout: leave it in the network",
+    "kind": f"one of {', '.join(KINDS)}", "span": "how many N further", "periods": "periods of training on each",
+    "batches": "batches of a test",
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Analyses runs. Returns 0; what the user can mend is one line on stderr and exit code 2."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    errors = Console(stderr=True)
+    try:
+        runs = find_runs(arguments.runs)
+        runs = labelled_across(runs)
+        written = _steps(runs, arguments) if arguments.study == STEPS else _study(runs, arguments, errors)
+    except (LopError, ValueError) as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}" if error.strerror else str(error))
+    for path in written:
+        print(path)
+    return 0
+
+
+def measured(
+    run: Run,
+    name: str,
+    options: Mapping[str, Any],
+    ns: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
+    errors: Console | None = None,
+    trust: bool = False,
+) -> pd.DataFrame:
+    """The table of an analysis of one run, from its kept results or computed now.
+
+    Args:
+        run: The run.
+        name: Key of :data:`STUDIES`.
+        options: Settings other than the analysis's own.
+        ns: The N whose networks are looked at; ``None``: the analysis's own choice.
+        seeds: The seeds; ``None``: all.
+        errors: Where a progress bar goes.
+        trust: See :func:`lop_lightning.analysis.networks.load_network`.
+
+    Raises:
+        LopError: there are no such networks, or a setting is not legal.
+    """
+    study = STUDIES[name]
+    settings = {**study.options, **options}
+    results = Results(run.directory, study.kept_as, settings)
+    chosen = chosen_networks(run.directory, study.which, ns, seeds)
+    tables, bar = [], _Bar(errors or Console(stderr=True), len(chosen))
+    try:
+        for done, (n, seed) in enumerate(chosen):
+            bar.at(done, f"{run.label}: N {n}, seed {seed}")
+            solved = load_solved(run.directory, seed, n, trust)
+            make = partial(study.measure, solved, run.directory, settings, bar.within)
+            tables.append(results.get(seed, n, solved.updates, make))
+    finally:
+        bar.stop()
+    return pd.concat(tables, ignore_index=True)
+
+
+def _study(runs: Sequence[Run], arguments: argparse.Namespace, errors: Console) -> list[Path]:
+    name, study = arguments.study, STUDIES[arguments.study]
+    options = {key: getattr(arguments, key) for key in study.options}
+    shown = [
+        _shown(run, measured(run, name, options, arguments.n, arguments.seeds, errors, arguments.trust)) for run in runs
+    ]
+    folder = OutputFolder(arguments.out)
+    written = []
+    for title, plot in PLOTS[name](shown).items():
+        written += save(plot, folder, title)
+    everything = pd.concat([one.table.assign(run=one.label) for one in shown], ignore_index=True)
+    target = folder.claim(f"{name}_all.csv")
+    everything.to_csv(target, index=False, float_format="%.10g")
+    return [*written, target]
+
+
+def _steps(runs: Sequence[Run], arguments: argparse.Namespace) -> list[Path]:
+    """Runs without a curriculum are fresh networks; those that differ in their N alone are one line."""
+    with_one = [_shown(run, updates_to_solve(run)) for run in runs if run.config["task"].get("curriculum") != "none"]
+    fresh: dict[str, list[pd.DataFrame]] = {}
+    for run in runs:
+        if run.config["task"].get("curriculum") == "none":
+            several = "all N up to N" if _heads(run) > 1 or _beginning(run, runs) else "N alone"
+            fresh.setdefault(f"fresh, {run.task}, {several}", []).append(updates_to_solve(run))
+    begun = [Shown(label, "none", "", pd.concat(tables)) for label, tables in fresh.items()]
+    folder, target = OutputFolder(arguments.out), "steps_to_solve"
+    written = save(steps_plot(with_one, begun), folder, target)
+    table = folder.claim(f"{target}_all.csv")
+    everything = [one.table.assign(run=one.label) for one in (*with_one, *begun)]
+    pd.concat(everything, ignore_index=True).to_csv(table, index=False)
+    return [*written, table]
+
+
+def _heads(run: Run) -> int:
+    return int(run.config["task"].get("init_heads", 1))
+
+
+def _beginning(run: Run, runs: Sequence[Run]) -> bool:
+    """Whether a run on one N is the first of a ladder of runs on all N up to one."""
+    own = int(run.config["task"]["start_n"])
+    others = [r for r in runs if r.config["task"].get("curriculum") == "none" and r.task == run.task]
+    return any(_heads(r) > 1 for r in others) and not any(int(r.config["task"]["start_n"]) != own for r in others)
+
+
+def _shown(run: Run, table: pd.DataFrame) -> Shown:
+    label = run.label.removeprefix("curriculum ").replace("curriculum=", "")  # the method's name, and the key
+    return Shown(label, str(run.config["task"].get("curriculum")), run.task, table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    command = OneLineParser(prog="lop-timescales", description=(__doc__ or "").partition("\n")[0].partition(": ")[2])
+    commands = command.add_subparsers(dest="study", required=True, metavar="ANALYSIS", parser_class=OneLineParser)
+    for name, study in STUDIES.items():
+        one = commands.add_parser(name, help=study.help, description=study.help)
+        _common(one)
+        one.add_argument("--n", type=_numbers, metavar="N,N,…", help="networks that solved these N")
+        one.add_argument("--seeds", type=_numbers, metavar="S,S,…", help="of these seeds alone")
+        one.add_argument("--trust", action="store_true", help="run classes of your own that no YAML of conf/ names")
+        _options(one, study)
+    help_ = "updates to solve N by a curriculum and by fresh networks (runs with task.curriculum=none)"
+    _common(commands.add_parser(STEPS, help=help_, description=help_))
+    return command
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="run directories, or folders above them")
+    parser.add_argument("--out", type=Path, default=Path("timescales"), help="where figures go (default: timescales)")
+
+
+def _options(parser: argparse.ArgumentParser, study: Study) -> None:
+    for key, value in study.options.items():
+        kind = _count if isinstance(value, int) else str
+        parser.add_argument(f"--{key}", type=kind, default=value, help=f"{HELP[key]} (default: {value})")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, as 5,10,30")
+    return [int(part) for part in parts]
+
+
+class _Bar:
+    """Progress over networks and within one, shown once it takes more than a few seconds."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
+                   TextColumn("{task.description}", markup=False))  # fmt: skip
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.line, self.begun, self.done = self.progress.add_task("", total=total), time.monotonic(), 0
+
+    def at(self, done: int, what: str) -> None:
+        """So many networks are done, and this comes now."""
+        self.done = done
+        self.progress.update(self.line, completed=done, description=what)
+        self._show()
+
+    def within(self, part: int, whole: int) -> None:
+        """How far the present network is."""
+        self.progress.update(self.line, completed=self.done + part / max(1, whole))
+        self._show()
+
+    def stop(self) -> None:
+        """Takes the bar away."""
+        if self.progress.live.is_started:
+            self.progress.stop()
+
+    def _show(self) -> None:
+        if not self.progress.live.is_started and time.monotonic() - self.begun > QUIET_SECONDS:
+            self.progress.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
