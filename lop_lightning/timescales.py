@@ -7,6 +7,7 @@ network, so a second look (or one that was interrupted) computes only what is no
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lop_lightning.analysis.find import find_runs, labelled_across
+from lop_lightning.analysis.labels import ACROSS, run_labels, same_task
+from lop_lightning.analysis.networks import read_config
 from lop_lightning.analysis.runs import Run
 from lop_lightning.analysis.timescales.perturbation import KINDS
 from lop_lightning.analysis.timescales.results import Results
 from lop_lightning.analysis.timescales.solved import load_solved
-from lop_lightning.analysis.timescales.steps import updates_to_solve
+from lop_lightning.analysis.timescales.steps import fresh_steps, updates_to_solve
 from lop_lightning.analysis.timescales.studies import STUDIES, Study, chosen_networks
 from lop_lightning.console import OneLineParser
 from lop_lightning.errors import LopError
@@ -33,6 +36,8 @@ from lop_lightning.report.progress import QUIET_SECONDS
 from lop_lightning.report.timescale_figures import PLOTS, Shown, steps_plot
 
 STEPS = "steps"
+N_KEYS = ("start_n", "init_heads")
+"""Keys of a task that say on which N a network without a curriculum is trained."""
 HELP = {
     "trials": "series of random bits", "steps": "steps of each", "count": "units of each group",
     "repeats": "repeats, each with sequences of its own", "mode": "unit, or readout: leave it in the network",
@@ -47,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     errors = Console(stderr=True)
     try:
-        runs = find_runs(arguments.runs)
-        runs = labelled_across(runs)
+        runs = labelled_across(find_runs(arguments.runs))
         written = _steps(runs, arguments) if arguments.study == STEPS else _study(runs, arguments, errors)
     except (LopError, ValueError) as error:
         parser.error(str(error))
@@ -86,12 +90,13 @@ def measured(
     settings = {**study.options, **options}
     results = Results(run.directory, study.kept_as, settings)
     chosen = chosen_networks(run.directory, study.which, ns, seeds)
+    config = read_config(run.directory, trust, "--trust allows it")
     tables, bar = [], _Bar(errors or Console(stderr=True), len(chosen))
     try:
         for done, (n, seed) in enumerate(chosen):
             bar.at(done, f"{run.label}: N {n}, seed {seed}")
             solved = load_solved(run.directory, seed, n, trust)
-            make = partial(study.measure, solved, run.directory, settings, bar.within)
+            make = partial(study.measure, solved, config, settings, bar.within)
             tables.append(results.get(seed, n, solved.updates, make))
     finally:
         bar.stop()
@@ -115,14 +120,11 @@ def _study(runs: Sequence[Run], arguments: argparse.Namespace, errors: Console) 
 
 
 def _steps(runs: Sequence[Run], arguments: argparse.Namespace) -> list[Path]:
-    """Runs without a curriculum are fresh networks; those that differ in their N alone are one line."""
-    with_one = [_shown(run, updates_to_solve(run)) for run in runs if run.config["task"].get("curriculum") != "none"]
-    fresh: dict[str, list[pd.DataFrame]] = {}
-    for run in runs:
-        if run.config["task"].get("curriculum") == "none":
-            several = "all N up to N" if _heads(run) > 1 or _beginning(run, runs) else "N alone"
-            fresh.setdefault(f"fresh, {run.task}, {several}", []).append(updates_to_solve(run))
-    begun = [Shown(label, "none", "", pd.concat(tables)) for label, tables in fresh.items()]
+    """Runs under a curriculum, and beside them those without one."""
+    labels = run_labels([(_but_for_fresh_n(run), run.directory.name) for run in runs], ACROSS)
+    runs = [run.changed(label=label) for run, label in zip(runs, labels)]
+    with_one = [_shown(run, updates_to_solve(run)) for run in runs if not _is_fresh(run)]
+    begun = _fresh([run for run in runs if _is_fresh(run)])
     folder, target = OutputFolder(arguments.out), "steps_to_solve"
     written = save(steps_plot(with_one, begun), folder, target)
     table = folder.claim(f"{target}_all.csv")
@@ -131,20 +133,46 @@ def _steps(runs: Sequence[Run], arguments: argparse.Namespace) -> list[Path]:
     return [*written, table]
 
 
-def _heads(run: Run) -> int:
-    return int(run.config["task"].get("init_heads", 1))
+def _fresh(runs: Sequence[Run]) -> list[Shown]:
+    """Runs without a curriculum as fresh networks: those that differ in their N alone are one line."""
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        others = [run.config.get(section) for section in ("model", "algo", "optimizer")]
+        alike.setdefault(json.dumps([same_task(run.config, ("tasks", *N_KEYS)), others], default=str), []).append(run)
+    groups = list(alike.values())
+    labels = run_labels([(_but_for_fresh_n(own[0]), own[0].directory.name) for own in groups], ACROSS)
+    lines: dict[str, list[Run]] = {}
+    for label, own in zip(labels, groups):
+        only = sum(other[0].task == own[0].task for other in groups) == 1
+        begins = {int(run.config["task"]["start_n"]) for run in own}
+        ladder = any(map(_is_on_several, own)) and len(begins) == 1  # the first of which is on one N
+        for run in own:
+            several = "all N up to N" if ladder or _is_on_several(run) else "N alone"
+            words = ["fresh", run.task, several, *([] if only else [_short(label)])]
+            lines.setdefault(", ".join(words), []).append(run)
+    return [Shown(line, "none", "", fresh_steps(own)) for line, own in lines.items()]
 
 
-def _beginning(run: Run, runs: Sequence[Run]) -> bool:
-    """Whether a run on one N is the first of a ladder of runs on all N up to one."""
-    own = int(run.config["task"]["start_n"])
-    others = [r for r in runs if r.config["task"].get("curriculum") == "none" and r.task == run.task]
-    return any(_heads(r) > 1 for r in others) and not any(int(r.config["task"]["start_n"]) != own for r in others)
+def _is_fresh(run: Run) -> bool:
+    return bool(run.config["task"].get("curriculum") == "none")
+
+
+def _but_for_fresh_n(run: Run) -> dict[str, Any]:
+    """Its configuration, without the N of a network without a curriculum."""
+    task = {key: value for key, value in run.config["task"].items() if not (_is_fresh(run) and key in N_KEYS)}
+    return {**run.config, "task": task}
+
+
+def _is_on_several(run: Run) -> bool:
+    return int(run.config["task"].get("init_heads", 1)) > 1
 
 
 def _shown(run: Run, table: pd.DataFrame) -> Shown:
-    label = run.label.removeprefix("curriculum ").replace("curriculum=", "")  # the method's name, and the key
-    return Shown(label, str(run.config["task"].get("curriculum")), run.task, table)
+    return Shown(_short(run.label), str(run.config["task"].get("curriculum")), run.task, table)
+
+
+def _short(label: str) -> str:
+    return label.removeprefix("curriculum ").replace("curriculum=", "")  # the method's name, and the key
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,7 +211,7 @@ def _numbers(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, as 5,10,30")
-    return [int(part) for part in parts]
+    return list(dict.fromkeys(map(int, parts)))
 
 
 class _Bar:

@@ -12,7 +12,8 @@ from lop_lightning.errors import ConfigError, check_choice, check_count, check_f
 from lop_lightning.networks.activations import activation as nonlinearity
 from lop_lightning.networks.base import Network, Trace
 from lop_lightning.networks.layers import Draw, FanIn, FanOut, HiddenLayer, UnitSlice
-from lop_lightning.networks.leaky_steps import IN_PLACE, SLOPE, run
+from lop_lightning.networks.leaky_loops import ACTIVATIONS, SLOPE
+from lop_lightning.networks.leaky_steps import run
 from lop_lightning.networks.readout import Readout
 from lop_lightning.networks.unrolled import Unrolled
 from lop_lightning.randomness import stable_hash, uniform
@@ -87,7 +88,7 @@ class LeakyNetwork(Network):
         super().__init__()
         check_count("hidden", hidden)
         check_choice("dynamics", dynamics, DYNAMICS)
-        check_choice("activation", activation, IN_PLACE)
+        check_choice("activation", activation, ACTIVATIONS)
         check_number("tau", tau, 1)
         check_number("initial_state", initial_state, 0)
         if tau_mean is not None:

@@ -6,38 +6,18 @@ are ``plain`` (g = 1, d = 0), ``leaky`` (g = 1) and ``scaled``; what a form does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lop_lightning.networks.leaky_loops import Weights, apart, backwards, forwards
 from lop_lightning.networks.sequences import folding
 
 FORMS = ("plain", "leaky", "scaled")
-SLOPE = 0.01
-"""Of the leaky rectifier."""
-CROWD = 2**15
-"""Numbers in the states of one network up to which networks are taken together on a CPU."""
-
 FORWARD_AXES, BACKWARD_AXES = (1, 0, 0, 0, 0, 0, 0, 0), (0, 0, 1, 0, 0, 0, 0, 0, 0, 0)
 """Where the networks are in the arguments of the two passes."""
-
-_aten = torch.ops.aten
-IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
-    "leaky_relu": lambda z: torch.nn.functional.leaky_relu_(z, SLOPE),
-    "relu": torch.relu_,
-    "tanh": torch.tanh_,
-    "sigmoid": torch.sigmoid_,
-}
-"""f, in place."""
-SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "leaky_relu": lambda dy, y, dz: _aten.leaky_relu_backward.grad_input(dy, y, SLOPE, True, grad_input=dz),
-    "relu": lambda dy, y, dz: _aten.threshold_backward.grad_input(dy, y, 0, grad_input=dz),
-    "tanh": lambda dy, y, dz: _aten.tanh_backward.grad_input(dy, y, grad_input=dz),
-    "sigmoid": lambda dy, y, dz: _aten.sigmoid_backward.grad_input(dy, y, grad_input=dz),
-}
-"""∂L/∂z from ∂L/∂y and y, into a tensor that is there."""
 
 
 @torch.compiler.allow_in_graph
@@ -56,7 +36,7 @@ def run(
         d: ``[D, n]``.
         h0: States before the first step ``[D, b, n]``.
         lengths: Steps of each network's sequences ``[D]``, int64, from 1 to T.
-        f: Key of :data:`IN_PLACE`.
+        f: Key of :data:`lop_lightning.networks.leaky_loops.ACTIVATIONS`.
         form: One of :data:`FORMS`.
         every: Whether it is all states that have a derivative, or the last ones.
 
@@ -83,13 +63,12 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dlast: Tensor | None, dstates: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-        h0 = ctx.saved_tensors[4]
-        if ctx.every:
-            dlast = torch.zeros_like(h0)
-        empty = h0.new_empty((*h0.shape[:1], 0))
+        h0, wanted = ctx.saved_tensors[4], bool(ctx.needs_input_grad[6])
+        empty = h0.new_empty((len(h0), 0))
         flows = dstates if ctx.every and dstates is not None else empty
-        last = torch.zeros_like(h0) if dlast is None else dlast
-        return None, *_Gradient.apply(last, flows, *ctx.saved_tensors, ctx.f, ctx.form), None, None, None, None
+        last = torch.zeros_like(h0) if ctx.every or dlast is None else dlast
+        *given, dh0 = _Gradient.apply(last, flows, *ctx.saved_tensors, ctx.f, ctx.form, wanted)
+        return None, *given, dh0 if wanted else None, None, None, None, None
 
 
 class _Gradient(torch.autograd.Function):
@@ -116,25 +95,10 @@ def forward_pass(
     if (order := _longest_first(h0, lengths)) is not None:
         return _in_order(forward_pass, order, FORWARD_AXES, (x, p, v, c, g, d, h0, lengths, f, form))  # type: ignore[return-value]
     last, states, ys = _like_forward(x, p, v, c, g, d, h0, lengths, f, form)
-    activate, made = IN_PLACE[f], states if form == "plain" else ys
-    for at, active in _groups(h0, lengths):
-        across, gain, keep = p[at].mT, g[at, None], d[at, None]
-        read = x[: len(active), at].transpose(0, 1)[..., None]
-        torch.addcmul(c[at, None, None], read, v[at, None, None], out=made[at, : len(active)])
-        before, drawn, after = h0[at], made[at].unbind(1), states[at].unbind(1)
-        for t, m in enumerate(active):
-            y = drawn[t][:m]
-            y.baddbmm_(before[:m], across[:m])
-            activate(y)
-            if form != "plain":
-                now = torch.mul(before[:m], keep[:m], out=after[t][:m])
-                now.add_(y) if form == "leaky" else now.addcmul_(y, gain[:m])
-            before = after[t]
-    for i, end in enumerate(lengths.tolist()):
+    ends = lengths.tolist()
+    forwards(x, Weights(p, v, c, g, d), h0, ends, f, form, states, ys)
+    for i, end in enumerate(ends):
         last[i] = states[i, end - 1]
-        states[i, end:] = 0
-        if form != "plain":
-            ys[i, end:] = 0
     return last, states, ys
 
 
@@ -152,62 +116,25 @@ def backward_pass(
     ys: Tensor,
     f: str,
     form: str,
+    start_too: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of P, v, c, g, d and h0, given those of the last states and (where there are any) of all states."""
-    if (order := _longest_first(h0, lengths)) is not None:
-        arguments = dlast, dstates, x, p, g, d, h0, lengths, states, ys, f, form
-        return _in_order(backward_pass, order, BACKWARD_AXES, arguments)  # type: ignore[return-value]
-    dp, dv, dc, dg, dd, dh0 = _like_backward(dlast, dstates, x, p, g, d, h0, lengths, states, ys, f, form)
-    slope, wants_all = SLOPES[f], dstates.ndim == 4
-    for at, active in _groups(h0, lengths):
-        count, recurrent, gain, keep = len(active), p[at], g[at, None], d[at, None]
-        flow, dz = dlast[at].clone(), h0.new_zeros((len(recurrent), len(active), *h0.shape[1:]))
-        by_gain, by_keep = torch.zeros_like(flow), torch.zeros_like(flow)
-        drawn, after, flows = (ys if form != "plain" else states)[at].unbind(1), states[at].unbind(1), dz.unbind(1)
-        coming = dstates[at].unbind(1) if wants_all else ()
-        for t in range(count - 1, -1, -1):
-            m = active[t]
-            now, y, before = flow[:m], drawn[t][:m], (after[t - 1] if t else h0[at])[:m]
-            if wants_all:
-                now.add_(coming[t][:m])
-            if form == "scaled":
-                by_gain[:m].addcmul_(now, y)
-            slope(now * gain[:m] if form == "scaled" else now, y, flows[t][:m])
-            if form == "plain":
-                torch.bmm(flows[t][:m], recurrent[:m], out=now)
-            else:
-                by_keep[:m].addcmul_(now, before)
-                now.mul_(keep[:m]).baddbmm_(flows[t][:m], recurrent[:m])
-        dh0[at], dg[at], dd[at] = flow, by_gain.sum(1), by_keep.sum(1)
-        torch.bmm(flows[0].mT, h0[at], out=dp[at])
-        if count > 1:
-            dp[at].baddbmm_(dz[:, 1:].flatten(1, 2).mT, states[at, : count - 1].flatten(1, 2))
-        read = x[:count, at].transpose(0, 1).flatten(1)
-        entered = torch.stack([read, torch.ones_like(read)], 1)
-        dv[at], dc[at] = (entered @ dz.flatten(1, 2)).unbind(1)
-    return dp, dv, dc, dg, dd, dh0
+    """Gradients of P, v, c, g, d and h0 (if wanted, else something empty).
 
-
-def _groups(h0: Tensor, lengths: Tensor) -> Iterator[tuple[slice, list[int]]]:
-    """Which networks are taken together, and how many of them are not at their end at each step.
-
-    Large networks on a CPU one after another, each just as long as its own sequences are; else all together, the
-    longest first, so that those that have ended are the last ones.
+    Given are those of the last states and, where they are not empty, of all states.
     """
-    ends = lengths.tolist()
-    if _apart(h0):
-        yield from ((slice(i, i + 1), [1] * end) for i, end in enumerate(ends))
-    else:
-        yield slice(None), [sum(end > t for end in ends) for t in range(ends[0])]
-
-
-def _apart(h0: Tensor) -> bool:
-    return h0.device.type == "cpu" and h0[0].numel() > CROWD
+    if (order := _longest_first(h0, lengths)) is not None:
+        arguments = dlast, dstates, x, p, g, d, h0, lengths, states, ys, f, form, start_too
+        return _in_order(backward_pass, order, BACKWARD_AXES, arguments)  # type: ignore[return-value]
+    dp, dv, dc, dg, dd, dh0 = _like_backward(dlast, dstates, x, p, g, d, h0, lengths, states, ys, f, form, start_too)
+    weights, gradients = Weights(p, g, g, g, d), Weights(dp, dv, dc, dg.zero_(), dd.zero_())
+    coming, start = dstates if dstates.ndim == 4 else None, dh0 if start_too else None
+    backwards(dlast, coming, x, weights, h0, lengths.tolist(), states, ys, f, form, gradients, start)
+    return dp, dv, dc, dg, dd, dh0
 
 
 def _longest_first(h0: Tensor, lengths: Tensor) -> Tensor | None:
     """The order in which networks must be taken; ``None``: as they are."""
-    if _apart(h0) or len(h0) == 1 or bool((lengths[1:] <= lengths[:-1]).all()):
+    if apart(h0) or len(h0) == 1 or bool((lengths[1:] <= lengths[:-1]).all()):
         return None
     return lengths.argsort(descending=True, stable=True)
 
@@ -243,9 +170,11 @@ def _like_backward(
     ys: Tensor,
     f: str,
     form: str,
+    start_too: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    of_units = [g.new_empty(g.shape) for _ in range(4)]
-    return torch.empty_like(p, memory_format=torch.contiguous_format), *of_units, torch.empty_like(h0)  # type: ignore[return-value]
+    dv, dc, dg, dd = (g.new_empty(g.shape) for _ in range(4))
+    dh0 = h0.new_empty(h0.shape if start_too else (len(h0), 0))
+    return p.new_empty(p.shape), dv, dc, dg, dd, dh0
 
 
 forward_pass.register_vmap(folding(forward_pass, FORWARD_AXES, (0, 0, 0)))

@@ -12,6 +12,7 @@ from lop_lightning.analysis.runs import Run
 # Okabe and Ito 2008: told apart with any colour vision. The baseline is grey, so that methods stand out against it.
 METHODS = {
     "bp": "#4d4d4d",
+    "curriculum": "#4d4d4d",
     "cbp": "#0072b2",
     "l2": "#e69f00",
     "shrink_and_perturb": "#009e73",

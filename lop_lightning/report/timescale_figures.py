@@ -138,7 +138,8 @@ def ablation_plots(shown: Sequence[Shown]) -> dict[str, Plot | Figure]:
         for axes, one in zip(places, shown):
             _draw_groups(axes, one)
         places[0].set_ylabel("accuracy of the readout for N")
-        places[0].set_ylim(0.45, 1.02)
+        lowest = min(one.table.groupby(["seed", "kind"])["accuracy"].mean().min() for one in shown)
+        places[0].set_ylim(min(0.45, lowest - 0.02), 1.02)
         networks = "–".join(map(str, sorted({one.table["seed"].nunique() for one in shown})))
         what = f"one unit silenced at a time · bar: mean over networks (n = {networks}), over units and repeats of each"
         add_caption(figure, f"{what} · line: 95 % interval over networks · dots: networks")
@@ -207,6 +208,8 @@ def distributions(shown: Sequence[Shown], column: str, label: str) -> Figure:
         axes = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
         for place, one in zip(axes, shown):
             values = one.table[column].dropna()
+            if values.empty:
+                continue  # no unit had one
             edges = np.linspace(values.min(), max(values.quantile(0.999), values.min() + 1e-6), 41)
             ns = sorted(one.table["N"].unique())
             picked = [ns[i] for i in dict.fromkeys(np.linspace(0, len(ns) - 1, min(4, len(ns))).round().astype(int))]
@@ -214,8 +217,7 @@ def distributions(shown: Sequence[Shown], column: str, label: str) -> Figure:
                 own = one.table.loc[one.table["N"] == n, column].dropna().clip(upper=edges[-1])
                 share = np.histogram(own, edges)[0] / max(1, len(own))
                 colour = COLOURS.get((one.curriculum, one.task), OTHER)
-                weight = at / max(1, len(picked) - 1)
-                place.stairs(share, edges, color=colour, alpha=0.35 + 0.65 * weight, label=f"N = {n}")
+                place.stairs(share, edges, color=colour, alpha=0.2 + 0.8 * (at + 1) / len(picked), label=f"N = {n}")
             place.set_title(one.label, fontsize=8)
             place.set_xlabel(label)
             place.legend()

@@ -13,6 +13,7 @@ from lop_lightning.algos.losses import multi_head_cross_entropy
 from lop_lightning.errors import ConfigError
 from lop_lightning.networks import LeakyNetwork
 from lop_lightning.networks.leaky import EVALUATION
+from lop_lightning.networks.leaky_loops import apart
 from lop_lightning.optimizers import SGD
 from lop_lightning.randomness import uniform
 from lop_lightning.tasks.base import Chunk, Position, StreamSpec
@@ -112,10 +113,12 @@ def test_clipping_is_the_published_codes(case):
 
 
 def loss_and_gradients(network, params, x, y):
-    def loss(params):
-        return multi_head_cross_entropy(functional_call(network, params, (x,))[0], y)
+    grads, loss = torch.func.grad_and_value(lambda params: loss_of(network, params, x, y))(params)
+    return loss, grads
 
-    return loss(params), torch.func.grad(loss)(params)
+
+def loss_of(network, params, x, y):
+    return multi_head_cross_entropy(functional_call(network, params, (x,))[0], y)
 
 
 def test_the_initial_network_is_the_published_one():
@@ -180,7 +183,7 @@ def test_all_states_have_gradients_too(dynamics):
 @pytest.mark.parametrize("width", [6, 300], ids=["together", "one after another"])
 @pytest.mark.parametrize("dynamics", ["default", "mod"])
 def test_seeds_of_different_lengths_together_are_each_alone(dynamics, width):
-    """With more than 32,768 states a network they are taken one after another."""
+    """With more than 2²¹ multiplications in a step of one network they are taken one after another."""
     lengths, batch = [4, 9, 2, 9], 110
     networks = [LeakyNetwork((9, 1), 4, width, dynamics, ragged=True, heads=2).double() for _ in lengths]
     params = {n: torch.stack([dict(m.named_parameters())[n].detach() for m in networks]) for n, _ in
@@ -206,6 +209,53 @@ def test_seeds_of_different_lengths_together_are_each_alone(dynamics, width):
         assert not states[row, :, length:].any()
         for name, g in own[0].items():
             torch.testing.assert_close(grads[name][row], g)
+
+
+@pytest.mark.parametrize(("dynamics", "activation"), FORMS)
+def test_large_networks_in_single_precision_are_near_the_formulas_in_double(dynamics, activation):
+    """Their products are another library's."""
+    torch.manual_seed(1)
+    network = LeakyNetwork((7, 1), 4, 200, dynamics, activation, ragged=True, heads=2)
+    assert apart(torch.empty(1, 60, 200))
+    x, y, h0 = torch.randint(2, (60, 7, 1)).float(), torch.randint(2, (60, 2)), torch.rand(60, 400)[:, ::2]
+    x[:, 5:] = float("nan")
+    network.first_states = lambda batch, like: h0.to(like)
+    params = {name: p.detach().clone() for name, p in network.named_parameters()}
+    loss, grads = loss_and_gradients(network, params, x, y)
+
+    def by_steps(params):
+        return multi_head_cross_entropy(functional_call(Steps(network), at(params), (x.double(),)), y)
+
+    params = {name: p.double() for name, p in params.items()}
+    torch.testing.assert_close(loss, by_steps(params).float())
+    for name, g in torch.func.grad(by_steps)(params).items():
+        torch.testing.assert_close(grads[name], g.float(), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("dynamics", ["default", "mod"])
+def test_compiled_is_eager(dynamics):
+    torch.manual_seed(1)
+    network = LeakyNetwork((7, 1), 4, 6, dynamics, "tanh", heads=2).double()
+    x, y = torch.randint(2, (3, 5, 7, 1)).double(), torch.randint(2, (3, 5, 2))
+    params = {name: torch.stack([p.detach()] * 3) * torch.rand(3, *[1] * p.ndim) for name, p in
+              network.named_parameters()}  # fmt: skip
+
+    def gradients(params, x, y):
+        return torch.vmap(torch.func.grad(lambda p, x, y: loss_of(network, p, x, y)))(params, x, y)
+
+    compiled = torch.compile(gradients, fullgraph=True, backend="aot_eager")(params, x, y)
+    for name, g in gradients(params, x, y).items():
+        torch.testing.assert_close(compiled[name], g)
+
+
+def test_only_the_heads_that_are_asked_are_computed():
+    network, x = LeakyNetwork((7, 1), 8, 6, heads=4).eval(), torch.randint(2, (5, 7, 1)).float()
+    whole = network(x)[0]
+    network.ask((1, 2))
+    torch.testing.assert_close(network(x)[0], whole[:, 2:6])
+    grown = {"head.weight": torch.randn(12, 6), "head.bias": torch.randn(12)}
+    network.ask((5, 1))
+    assert functional_call(network, grown, (x,))[0].shape == (5, 2)
 
 
 class Tracer(torch.nn.Module):

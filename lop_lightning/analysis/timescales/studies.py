@@ -10,23 +10,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lop_lightning.analysis.networks import in_ranges, read_config, solved_networks
+from lop_lightning.analysis.networks import in_ranges, solved_networks
 from lop_lightning.analysis.timescales.ablation import GROUPS, ablation, leaky
 from lop_lightning.analysis.timescales.depth import DURATIONS, accuracy_by_depth
 from lop_lightning.analysis.timescales.dimension import dimensionality
 from lop_lightning.analysis.timescales.exponential_fits import exclude, fit_timescales
 from lop_lightning.analysis.timescales.gated import GatedStates
 from lop_lightning.analysis.timescales.perturbation import perturbation
-from lop_lightning.analysis.timescales.retraining import retraining, run_optimizer
+from lop_lightning.analysis.timescales.retraining import retraining
 from lop_lightning.analysis.timescales.simulate import simulate
 from lop_lightning.analysis.timescales.solved import Solved
+from lop_lightning.config import build
 from lop_lightning.errors import LopError
 from lop_lightning.networks.recurrent import GatedNetwork
 from lop_lightning.tasks.bit_sequences import VALUES
 
 Progress = Callable[[int, int], None]
-Measure = Callable[[Solved, Path, Mapping[str, Any], Progress], pd.DataFrame]
-"""(network, its run, settings, what is told of progress) -> table."""
+Config = Mapping[str, Any]
+Settings = Mapping[str, Any]
+Measure = Callable[[Solved, Config, Settings, Progress], pd.DataFrame]
+"""(network, its run's configuration, settings, what is told of progress) -> table."""
 FEW = 6
 """How many N are looked at by default where a look takes long."""
 
@@ -51,13 +54,13 @@ class Study:
     kept_as: str
 
 
-def trained_taus(solved: Solved, run: Path, options: Mapping[str, Any], progress: Progress) -> pd.DataFrame:
+def trained_taus(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
     """τ of every unit, as trained (below 1 they count as 1, and are stuck)."""
     tau = leaky(solved).tau.detach().double().numpy()
     return pd.DataFrame({"unit": np.arange(len(tau)), "tau": tau})
 
 
-def simulated(solved: Solved, run: Path, options: Mapping[str, Any], progress: Progress) -> pd.DataFrame:
+def simulated(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
     """From one long simulation: τ_net of every unit (``kind`` unit), and the dimension of every trial (``trial``).
 
     Of gated networks it is the hidden states.
@@ -87,7 +90,7 @@ def simulated(solved: Solved, run: Path, options: Mapping[str, Any], progress: P
     return pd.concat([units, trials], ignore_index=True)
 
 
-def ablated_units(solved: Solved, run: Path, options: Mapping[str, Any], progress: Progress) -> pd.DataFrame:
+def ablated_units(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
     """See :func:`lop_lightning.analysis.timescales.ablation.ablation`."""
     table = ablation(
         solved, count=options["count"], groups=GROUPS, mode=options["mode"], repeats=options["repeats"],
@@ -96,29 +99,36 @@ def ablated_units(solved: Solved, run: Path, options: Mapping[str, Any], progres
     return table.drop(columns=["seed", "N"])
 
 
-def perturbed_networks(solved: Solved, run: Path, options: Mapping[str, Any], progress: Progress) -> pd.DataFrame:
+def perturbed_networks(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
     """See :func:`lop_lightning.analysis.timescales.perturbation.perturbation`."""
     table = perturbation(solved, options["kind"], repeats=options["repeats"], progress=progress)
     return table.drop(columns=["seed", "N"])
 
 
-def retrained_networks(solved: Solved, run: Path, options: Mapping[str, Any], progress: Progress) -> pd.DataFrame:
+def retrained_networks(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
     """See :func:`lop_lightning.analysis.timescales.retraining.retraining`; trained as the run was."""
-    task = read_config(run, False, "an analysis does not run it")["task"]
+    task = config["task"]
     table = retraining(
-        solved, run_optimizer(run), span=options["span"], periods=options["periods"], updates=task["updates_per_task"],
-        check_batches=task["check_batches"], batch_size=task["batch_size"], progress=progress,
+        solved, build("optimizer", config["optimizer"]), span=options["span"], periods=options["periods"],
+        updates=task["updates_per_task"], check_batches=task["check_batches"], batch_size=task["batch_size"],
+        progress=progress,
     )  # fmt: skip
     return table.drop(columns=["seed", "N"])
 
 
-def every_head(solved: Solved, run: Path, options: Mapping[str, Any], progress: Progress) -> pd.DataFrame:
+def every_head(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
     """See :func:`lop_lightning.analysis.timescales.depth.accuracy_by_depth`."""
     return accuracy_by_depth(solved, batches=options["batches"], progress=progress).drop(columns=["seed", "N"])
 
 
-def every_duration(solved: Solved, run: Path, options: Mapping[str, Any], progress: Progress) -> pd.DataFrame:
-    """As :func:`every_head`, for bits of all durations that were published, and the N that were trained."""
+def every_duration(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
+    """As :func:`every_head`, for bits of all durations that were published, and the N that were trained.
+
+    Raises:
+        LopError: the network was trained in discrete time.
+    """
+    if not solved.sequences.repeats:
+        raise LopError("a bit has a duration in continuous time only, and this run was trained with task.repeats=[]")
     ns = range(solved.low, solved.high + 1)
     found = accuracy_by_depth(solved, ns, DURATIONS, batches=options["batches"], progress=progress)
     return found.drop(columns=["seed", "N"])
