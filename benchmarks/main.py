@@ -20,6 +20,7 @@ from benchmarks.convolutional import convolutional
 from benchmarks.measure import Measured, bytes_of_an_update, copy_bandwidth, measure
 from benchmarks.plain_process import plain_update
 from benchmarks.recurrent import recurrent
+from benchmarks.timescales import timescales
 
 CBP_TARGET, LIGHTNING_TARGET = 1.25, 0.05
 
@@ -47,6 +48,7 @@ def main() -> None:
                 console.print(line, highlight=False)
         recurrent(console, folder, arguments.only)
     convolutional(console, arguments.only)
+    timescales(console, arguments.only)
     console.print(f"{time.monotonic() - begun:.0f} s, {_load()}")
     if arguments.out is not None:
         arguments.out.write_text(json.dumps([_plain_data(m) for m in measured], indent=1))

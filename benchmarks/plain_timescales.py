@@ -49,8 +49,7 @@ class PlainLeaky(nn.Module):
         """Takes over the weights of a network of ours."""
         weight, bias = tensors.pop("head.weight").unflatten(0, (-1, 2)), tensors.pop("head.bias").unflatten(0, (-1, 2))
         for head, own, offset in zip(self.heads, weight, bias):
-            head.weight.copy_(own)
-            head.bias.copy_(offset)
+            head.load_state_dict({"weight": own, "bias": offset})
         parameters = dict(self.named_parameters())
         for name, tensor in tensors.items():
             parameters[name].copy_(tensor)

@@ -106,9 +106,18 @@ def measured(
 def _study(runs: Sequence[Run], arguments: argparse.Namespace, errors: Console) -> list[Path]:
     name, study = arguments.study, STUDIES[arguments.study]
     options = {key: getattr(arguments, key) for key in study.options}
-    shown = [
-        _shown(run, measured(run, name, options, arguments.n, arguments.seeds, errors, arguments.trust)) for run in runs
-    ]
+    shown, complaints = [], []
+    for run in runs:
+        try:
+            chosen_networks(run.directory, study.which, arguments.n, arguments.seeds)
+        except LopError as error:  # of several runs, say a whole folder's, some may be beside the point
+            complaints.append(str(error))
+            continue
+        shown.append(_shown(run, measured(run, name, options, arguments.n, arguments.seeds, errors, arguments.trust)))
+    if not shown:
+        raise LopError(complaints[0])
+    for complaint in complaints:
+        errors.print(f"left out: {complaint}", soft_wrap=True, highlight=False, markup=False)
     folder = OutputFolder(arguments.out)
     written = []
     for title, plot in PLOTS[name](shown).items():

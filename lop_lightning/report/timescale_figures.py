@@ -207,6 +207,8 @@ def distributions(shown: Sequence[Shown], column: str, label: str) -> Figure:
         figure = Figure(figsize=(3.2 * len(shown) + 0.6, 3.0), layout="constrained")
         axes = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
         for place, one in zip(axes, shown):
+            place.set_title(one.label, fontsize=8)
+            place.set_xlabel(label)
             values = one.table[column].dropna()
             if values.empty:
                 continue  # no unit had one
@@ -217,9 +219,7 @@ def distributions(shown: Sequence[Shown], column: str, label: str) -> Figure:
                 own = one.table.loc[one.table["N"] == n, column].dropna().clip(upper=edges[-1])
                 share = np.histogram(own, edges)[0] / max(1, len(own))
                 colour = COLOURS.get((one.curriculum, one.task), OTHER)
-                place.stairs(share, edges, color=colour, alpha=0.2 + 0.8 * (at + 1) / len(picked), label=f"N = {n}")
-            place.set_title(one.label, fontsize=8)
-            place.set_xlabel(label)
+                place.stairs(share, edges, color=colour, alpha=(at + 1) / len(picked), label=f"N = {n}")
             place.legend()
         axes[0].set_yscale("log")
         axes[0].set_ylabel("fraction of units")

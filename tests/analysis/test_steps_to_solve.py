@@ -101,7 +101,7 @@ def test_runs_that_each_begin_at_one_n(tmp_path):
 
 def test_a_run_without_a_curriculum_of_n(tmp_path):
     run = read_run(write_exact(tmp_path, rows_of("online_loss", [[0.5, 0.4]])))
-    with pytest.raises(LopError, match="has no curriculum: it is no run of task=parity or task=dms$"):
+    with pytest.raises(LopError, match=r"has no curriculum: it is no run of task=parity or task=dms$"):
         updates_to_solve(run)
 
 

@@ -13,7 +13,8 @@ from lop_lightning.errors import LopError
 from lop_lightning.networks.leaky import LeakyNetwork
 
 TABLE = pd.DataFrame({
-    "unit": [0, 1, 2], "kind": ["unit", "a, b", "unit"], "tau": [1 / 3, np.nan, 1e-300], "excluded": [True, False, True],
+    "unit": [0, 1, 2], "kind": ["unit", "a, b", "unit"], "tau": [1 / 3, np.nan, 1e-300],
+    "excluded": [True, False, True],
 })  # fmt: skip
 
 
@@ -75,7 +76,9 @@ def test_of_a_network_that_was_trained_anew_it_is_computed_anew(tmp_path):
     assert results.get(0, 2, 15, broken)["tau"].tolist() == [9, 9, 9]
 
 
-@pytest.mark.parametrize("content", [b"", b"# after 5 updates\n", b"unit,tau\n0,1.0\n", b"# after 5 updates\n\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"# after 5 updates\n", b"unit,tau\n0,1.0\n", b"# after 5 updates\n\xff\xfe\n"]
+)
 def test_a_damaged_file_is_made_anew(tmp_path, content):
     results, make = Results(tmp_path, "tau", {}), Counted()
     results.folder.mkdir(parents=True)
@@ -138,7 +141,7 @@ def test_where_there_are_few_all_are_looked_at(solved):
 @pytest.mark.parametrize(
     ("ns", "seeds", "message"),
     [
-        ([7], None, "no seed has solved N=7; solved were 2 to 5, 9, the nearest is 9"),
+        ([8], None, "no seed has solved N=8; solved were 2 to 5, 9, the nearest is 9"),
         ([5, 1], None, "no seed has solved N=1; solved were 2 to 5, 9, the nearest is 2"),
         ([9], [3], "no seed has solved N=9; solved were 2 to 5, the nearest is 5"),
         (None, [3, 8], "seed 8 has solved nothing; seeds that have are 3 to 4"),
@@ -156,7 +159,7 @@ def test_no_n_that_all_have_solved_and_none_at_all(solved, tmp_path):
     run = solved(s0=[2, 4], s1=[3, 5])
     assert len(chosen_networks(run, "all", None, None)) == 4
     for which in ("few", "last"):
-        with pytest.raises(LopError, match="no N was solved by all seeds; say which to look at with --n$"):
+        with pytest.raises(LopError, match=r"no N was solved by all seeds; say which to look at with --n$"):
             chosen_networks(run, which, None, None)
     with pytest.raises(LopError, match="has solved nothing: an analysis needs a run of task=parity or task=dms"):
         chosen_networks(tmp_path / "other", "all", None, None)

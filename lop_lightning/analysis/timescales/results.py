@@ -73,5 +73,5 @@ def _read(path: Path, updates: int) -> pd.DataFrame | None:
             if file.readline() != f"# after {updates} updates\n":
                 return None
             return pd.read_csv(file)
-    except (FileNotFoundError, ValueError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # also bytes that are no text
         return None

@@ -21,7 +21,7 @@ from lop_lightning.analysis.timescales.retraining import retraining
 from lop_lightning.analysis.timescales.simulate import simulate
 from lop_lightning.analysis.timescales.solved import Solved
 from lop_lightning.config import build
-from lop_lightning.errors import LopError
+from lop_lightning.errors import LopError, check_count
 from lop_lightning.networks.recurrent import GatedNetwork
 from lop_lightning.tasks.bit_sequences import VALUES
 
@@ -30,6 +30,8 @@ Config = Mapping[str, Any]
 Settings = Mapping[str, Any]
 Measure = Callable[[Solved, Config, Settings, Progress], pd.DataFrame]
 """(network, its run's configuration, settings, what is told of progress) -> table."""
+SHORTEST = 32
+"""Steps that a simulation has at least: autocovariances are fitted up to a lag of 30."""
 FEW = 6
 """How many N are looked at by default where a look takes long."""
 
@@ -64,7 +66,11 @@ def simulated(solved: Solved, config: Config, options: Settings, progress: Progr
     """From one long simulation: τ_net of every unit (``kind`` unit), and the dimension of every trial (``trial``).
 
     Of gated networks it is the hidden states.
+
+    Raises:
+        ConfigError: the simulation is too short.
     """
+    check_count("steps", options["steps"], SHORTEST)
     network: Any = solved.network
     gated = isinstance(network, GatedNetwork)
     found = simulate(
