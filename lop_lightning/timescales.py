@@ -181,7 +181,9 @@ def _shown(run: Run, table: pd.DataFrame) -> Shown:
 
 
 def _short(label: str) -> str:
-    return label.removeprefix("curriculum ").replace("curriculum=", "")  # the method's name, and the key
+    """Without the name of plain backprop, the key, and how frequent ones are, which goes with the task."""
+    words = label.removeprefix("curriculum ").replace("curriculum=", "").split(" ")
+    return " ".join(word for word in words if not word.startswith("probability=")) or label
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -155,7 +155,8 @@ def _groups(h0: Tensor, ends: Sequence[int]) -> Iterator[Group]:
     if not apart(h0):
         yield Group(slice(None), [sum(end > t for end in ends) for t in range(ends[0])], _write, _add)
         return
-    quick = h0.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # it is not public
+    quick = there and h0.dtype == torch.float32
     write, add = (_write_quickly, _add_quickly) if quick else (_write, _add)
     for i, end in enumerate(ends):
         yield Group(slice(i, i + 1), [1] * end, write, add)

@@ -6,7 +6,7 @@ import pytest
 from synthetic_runs import rows_of, write_exact
 
 from lop_lightning.analysis.runs import read_run
-from lop_lightning.analysis.timescales.steps import by_n, fresh_steps, shares_solved, updates_to_solve
+from lop_lightning.analysis.timescales.steps import by_n, fresh_steps, updates_to_solve
 from lop_lightning.errors import LopError
 from lop_lightning.timescales import main
 
@@ -49,7 +49,6 @@ def test_two_seeds_by_a_cumulative_curriculum(tmp_path):
     np.testing.assert_array_equal(wide, [[10, 30, 10], [20, 10, np.nan]])
     assert by_n(table, "total").loc[0].tolist() == [10, 40, 50]
     assert by_n(table).columns.name == "N"
-    assert shares_solved(table).to_dict() == {2: 1, 3: 1, 4: 0.5}
 
 
 def test_a_range_that_is_made_smaller_and_one_that_is_practised(tmp_path):
@@ -67,14 +66,12 @@ def test_a_range_that_is_made_smaller_and_one_that_is_practised(tmp_path):
 def test_of_an_n_that_was_solved_later_the_figure_has_the_updates_that_did_it(tmp_path):
     table, _ = found(tmp_path, {0: [(2, 5, 0), (2, 5, 0), (2, 3, 3), (2, 5, 5)]}, curriculum="adaptive")
     assert by_n(table).loc[0].to_dict() == {3: 10, 5: 10}
-    assert shares_solved(table).to_dict() == {3: 1, 5: 1}
 
 
 def test_nothing_solved_is_a_table_without_columns(tmp_path):
     table, rows = found(tmp_path, {0: [(3, 3, 0)] * 4, 1: [(3, 3, 0)] * 4}, curriculum="none")
     assert rows == [(0, 3, 40, 40, False), (1, 3, 40, 40, False)]
     assert by_n(table).shape[1] == 0
-    assert shares_solved(table).to_dict() == {3: 0}
 
 
 def test_windows_that_slide_are_told_apart_by_both_ends(tmp_path):
@@ -95,7 +92,6 @@ def test_runs_that_each_begin_at_one_n(tmp_path):
     assert wide[2].tolist() == [20, 10]
     assert wide.loc[1].tolist() == [10, 30]
     assert np.isnan(wide.loc[0, 4])
-    assert shares_solved(table).to_dict() == {2: 1, 4: 0.5}
     assert fresh_steps([]).columns.tolist() == ["seed", "N", "updates", "total", "solved"]
 
 

@@ -57,8 +57,3 @@ def by_n(table: pd.DataFrame, column: str = "updates") -> pd.DataFrame:
     solved = table[table["solved"]]
     wide = solved.pivot_table(index="seed", columns="N", values=column, aggfunc="first")
     return wide.astype(np.float64).rename_axis(columns="N")
-
-
-def shares_solved(table: pd.DataFrame) -> pd.Series:
-    """For each N the share of the seeds that were trained on it that solved it."""
-    return table.groupby(["N", "seed"])["solved"].any().groupby("N").mean()
