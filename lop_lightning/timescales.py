@@ -7,7 +7,6 @@ network, so a second look (or one that was interrupted) computes only what is no
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,24 +19,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lop_lightning.analysis.find import find_runs, labelled_across
-from lop_lightning.analysis.labels import ACROSS, run_labels, same_task
 from lop_lightning.analysis.networks import read_config
 from lop_lightning.analysis.runs import Run
 from lop_lightning.analysis.timescales.perturbation import KINDS
 from lop_lightning.analysis.timescales.results import Results
 from lop_lightning.analysis.timescales.solved import load_solved
-from lop_lightning.analysis.timescales.steps import fresh_steps, updates_to_solve
 from lop_lightning.analysis.timescales.studies import STUDIES, Study, chosen_networks
 from lop_lightning.console import OneLineParser
 from lop_lightning.errors import LopError
 from lop_lightning.report.figures import save
 from lop_lightning.report.output import OutputFolder
 from lop_lightning.report.progress import QUIET_SECONDS
-from lop_lightning.report.timescale_figures import PLOTS, Shown, steps_plot
+from lop_lightning.report.steps_figure import shown_of, steps_lines, steps_plot
+from lop_lightning.report.timescale_figures import PLOTS
 
 STEPS = "steps"
-N_KEYS = ("start_n", "init_heads")
-"""Keys of a task that say on which N a network without a curriculum is trained."""
 HELP = {
     "trials": "series of random bits", "steps": "steps of each", "count": "units of each group",
     "repeats": "repeats, each with sequences of its own", "mode": "unit, or readout: leave it in the network",
@@ -113,7 +109,7 @@ def _study(runs: Sequence[Run], arguments: argparse.Namespace, errors: Console) 
         except LopError as error:  # of several runs, say a whole folder's, some may be beside the point
             complaints.append(str(error))
             continue
-        shown.append(_shown(run, measured(run, name, options, arguments.n, arguments.seeds, errors, arguments.trust)))
+        shown.append(shown_of(run, measured(run, name, options, arguments.n, arguments.seeds, errors, arguments.trust)))
     if not shown:
         raise LopError(complaints[0])
     for complaint in complaints:
@@ -130,60 +126,13 @@ def _study(runs: Sequence[Run], arguments: argparse.Namespace, errors: Console) 
 
 def _steps(runs: Sequence[Run], arguments: argparse.Namespace) -> list[Path]:
     """Runs under a curriculum, and beside them those without one."""
-    labels = run_labels([(_but_for_fresh_n(run), run.directory.name) for run in runs], ACROSS)
-    runs = [run.changed(label=label) for run, label in zip(runs, labels)]
-    with_one = [_shown(run, updates_to_solve(run)) for run in runs if not _is_fresh(run)]
-    begun = _fresh([run for run in runs if _is_fresh(run)])
+    curricula, fresh = steps_lines(runs)
     folder, target = OutputFolder(arguments.out), "steps_to_solve"
-    written = save(steps_plot(with_one, begun), folder, target)
+    written = save(steps_plot(curricula, fresh), folder, target)
     table = folder.claim(f"{target}_all.csv")
-    everything = [one.table.assign(run=one.label) for one in (*with_one, *begun)]
+    everything = [one.table.assign(run=one.label) for one in (*curricula, *fresh)]
     pd.concat(everything, ignore_index=True).to_csv(table, index=False)
     return [*written, table]
-
-
-def _fresh(runs: Sequence[Run]) -> list[Shown]:
-    """Runs without a curriculum as fresh networks: those that differ in their N alone are one line."""
-    alike: dict[str, list[Run]] = {}
-    for run in runs:
-        others = [run.config.get(section) for section in ("model", "algo", "optimizer")]
-        alike.setdefault(json.dumps([same_task(run.config, ("tasks", *N_KEYS)), others], default=str), []).append(run)
-    groups = list(alike.values())
-    labels = run_labels([(_but_for_fresh_n(own[0]), own[0].directory.name) for own in groups], ACROSS)
-    lines: dict[str, list[Run]] = {}
-    for label, own in zip(labels, groups):
-        only = sum(other[0].task == own[0].task for other in groups) == 1
-        begins = {int(run.config["task"]["start_n"]) for run in own}
-        ladder = any(map(_is_on_several, own)) and len(begins) == 1  # the first of which is on one N
-        for run in own:
-            several = "all N up to N" if ladder or _is_on_several(run) else "N alone"
-            words = ["fresh", run.task, several, *([] if only else [_short(label)])]
-            lines.setdefault(", ".join(words), []).append(run)
-    return [Shown(line, "none", "", fresh_steps(own)) for line, own in lines.items()]
-
-
-def _is_fresh(run: Run) -> bool:
-    return bool(run.config["task"].get("curriculum") == "none")
-
-
-def _but_for_fresh_n(run: Run) -> dict[str, Any]:
-    """Its configuration, without the N of a network without a curriculum."""
-    task = {key: value for key, value in run.config["task"].items() if not (_is_fresh(run) and key in N_KEYS)}
-    return {**run.config, "task": task}
-
-
-def _is_on_several(run: Run) -> bool:
-    return int(run.config["task"].get("init_heads", 1)) > 1
-
-
-def _shown(run: Run, table: pd.DataFrame) -> Shown:
-    return Shown(_short(run.label), str(run.config["task"].get("curriculum")), run.task, table)
-
-
-def _short(label: str) -> str:
-    """Without the name of plain backprop, the key, and how frequent ones are, which goes with the task."""
-    words = label.removeprefix("curriculum ").replace("curriculum=", "").split(" ")
-    return " ".join(word for word in words if not word.startswith("probability=")) or label
 
 
 def _parser() -> argparse.ArgumentParser:

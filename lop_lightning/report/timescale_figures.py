@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lop_lightning.analysis.statistics import seed_interval
-from lop_lightning.analysis.timescales.steps import by_n
 from lop_lightning.report.bands import band
 from lop_lightning.report.colours import LINE_STYLES
 from lop_lightning.report.figures import Plot, add_caption, house_style
@@ -192,13 +191,6 @@ def duration_plots(shown: Sequence[Shown]) -> dict[str, Plot | Figure]:
     plot = against("k", shown, lambda t: t["accuracy"].mean(), "Bits of other durations", CORRECT, "steps k of a bit",
                    log_x=True)  # fmt: skip
     return {"duration": plot}
-
-
-def steps_plot(curriculum: Sequence[Shown], fresh: Sequence[Shown]) -> Plot:
-    """Updates to solve N: of a network that has come there by a curriculum, and of one that begins there."""
-    tables = {one.label: by_n(one.table) for one in (*curriculum, *fresh)}
-    plot = lines([*curriculum, *fresh], tables, "Updates to solve N", "updates on the level of N", log=True)
-    return Plot(plot.panel, "seeds that solved it")
 
 
 def distributions(shown: Sequence[Shown], column: str, label: str) -> Figure:

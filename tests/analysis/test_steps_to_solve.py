@@ -122,10 +122,10 @@ def test_fresh_networks_are_one_line_whatever_their_n(tmp_path, capsys):
         solved = {0: [(n, n, n)] * 4, 1: [(n, n, 0)] * 3 + [(n, n, n)]}
         write(runs, solved, f"fresh{n}", curriculum="none", start_n=n)
     lines = steps_of(runs, tmp_path / "out", capsys)
-    assert lines == {"cumulative": {2: (10, 2), 3: (10, 1)},
+    assert lines == {"parity, cumulative": {2: (10, 2), 3: (10, 1)},
                      "fresh, parity, N alone": {2: (20, 2), 3: (20, 2)}}  # fmt: skip
     rows = pd.read_csv(tmp_path / "out" / "steps_to_solve_all.csv")
-    assert set(rows["run"]) == {"cumulative", "fresh, parity, N alone"}
+    assert set(rows["run"]) == {"parity, cumulative", "fresh, parity, N alone"}
     assert rows[~rows["solved"]][["seed", "N", "updates"]].to_numpy().tolist() == [[1, 3, 10]]
 
 

@@ -10,7 +10,8 @@ from synthetic_runs import line
 
 from lop_lightning.report.figures import Plot, save
 from lop_lightning.report.output import OutputFolder
-from lop_lightning.report.timescale_figures import COLOURS, OTHER, PLOTS, Shown, distributions, lines, steps_plot
+from lop_lightning.report.steps_figure import steps_plot
+from lop_lightning.report.timescale_figures import COLOURS, OTHER, PLOTS, Shown, distributions, lines
 
 T = 12.706204736432095
 """97.5 % quantile of Student's t with one degree of freedom."""

@@ -231,12 +231,12 @@ def test_steps_with_fresh_networks_beside_the_curriculum(made, command, undrawn,
         "steps_to_solve.png", "steps_to_solve.svg", "steps_to_solve.csv", "steps_to_solve_all.csv"
     ]  # fmt: skip
     table = pd.read_csv(written[-1])
-    assert list(dict.fromkeys(table["run"])) == ["cumulative", "fresh, parity, N alone"]
+    assert list(dict.fromkeys(table["run"])) == ["parity, cumulative", "fresh, parity, N alone"]
     solved = table[table["solved"]].set_index(["run", "seed", "N"]).sort_index()
     for seed in SEEDS:
         ends = [first_solved(made("leaky"), n)[seed] for n in (2, 3, 4)]
-        assert solved.loc[("cumulative", seed), "total"].tolist() == ends
-        assert solved.loc[("cumulative", seed), "updates"].tolist() == np.diff([0, *ends]).tolist()
+        assert solved.loc[("parity, cumulative", seed), "total"].tolist() == ends
+        assert solved.loc[("parity, cumulative", seed), "updates"].tolist() == np.diff([0, *ends]).tolist()
         assert [kept(made("leaky"), seed, n)["updates"] for n in (2, 3, 4)] == ends
     for n in (2, 3):
         ends = first_solved(made(f"fresh {n}"), n)
@@ -245,7 +245,7 @@ def test_steps_with_fresh_networks_beside_the_curriculum(made, command, undrawn,
             assert solved.loc[("fresh, parity, N alone", seed, n), "updates"] == end
     numbers = pd.read_csv(tmp_path / "out" / "steps_to_solve.csv")
     assert numbers.groupby(["line", "N"])["n"].sum().to_dict() == {
-        **{("cumulative", n): 2 for n in (2, 3, 4)},
+        **{("parity, cumulative", n): 2 for n in (2, 3, 4)},
         **{("fresh, parity, N alone", n): len(first_solved(made(f"fresh {n}"), n)) for n in (2, 3)},
     }
 
