@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lop_lightning import rerun, tune
 from lop_lightning.analysis.runs import read_run
+from lop_lightning.analysis.timescales.steps import solved_line
 from lop_lightning.callbacks import Interrupted
 from lop_lightning.config import composed, config_directory, expanded, jobs, parse, plainly, usage
 from lop_lightning.config.overrides import command_of
@@ -222,8 +223,10 @@ def _saved(directory: RunDirectory) -> str:
 
 
 def _show(directory: RunDirectory) -> None:
-    console = Console()
-    console.print(run_table(read_run(directory.path)))
+    console, found = Console(), read_run(directory.path)
+    console.print(run_table(found))
+    if (solved := solved_line(found)) is not None:
+        console.print(solved, soft_wrap=True, highlight=False, markup=False)
     console.print(f"run      {directory.path}", soft_wrap=True, highlight=False)
     console.print(f"record   {directory.record}", soft_wrap=True, highlight=False)
     console.print(f"figures  lop-report {directory.path}", soft_wrap=True, highlight=False)

@@ -6,7 +6,7 @@ import pytest
 from synthetic_runs import rows_of, write_exact
 
 from lop_lightning.analysis.runs import read_run
-from lop_lightning.analysis.timescales.steps import by_n, fresh_steps, updates_to_solve
+from lop_lightning.analysis.timescales.steps import by_n, fresh_steps, solved_line, updates_to_solve
 from lop_lightning.errors import LopError
 from lop_lightning.timescales import main
 
@@ -154,3 +154,16 @@ def test_fresh_networks_of_different_models_are_not_thrown_together(tmp_path, ca
 def test_a_figure_of_nothing_solved(tmp_path, capsys):
     write(tmp_path / "runs", {0: [(3, 3, 0)] * 2}, curriculum="none", start_n=3)
     assert steps_of(tmp_path / "runs", tmp_path / "out", capsys) == {}
+
+
+def test_the_line_says_how_far_each_seed_has_come(tmp_path):
+    periods = {0: [(2, 2, 2), (2, 3, 3)], 1: [(2, 2, 0), (2, 2, 2)], 2: [(2, 2, 2), (2, 3, 2)]}
+    line = solved_line(read_run(write(tmp_path, periods, curriculum="cumulative")))
+    # std 0.577, of three seeds; t of two degrees is 4.303
+    assert line.startswith("solved   N = 2.3 [0.9, 3.8], n = 3 (seed by seed 2, 2, 3)")
+
+
+def test_a_run_without_a_curriculum_has_no_such_line(tmp_path):
+    assert (
+        solved_line(read_run(write_exact(tmp_path, [(0, 0, 0, 1, "", "online_loss", 1.0)], "bp", "gmm", "run"))) is None
+    )

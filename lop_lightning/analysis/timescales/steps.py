@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lop_lightning.analysis.runs import Run
+from lop_lightning.analysis.statistics import seed_interval
 from lop_lightning.errors import LopError
 
 COLUMNS = ["seed", "N", "updates", "total", "solved"]
@@ -44,6 +45,17 @@ def updates_to_solve(run: Run) -> pd.DataFrame:
                 found.append((int(str(seed)), high, update - before, update, solved >= high))
                 before, done = update, (low, high)
     return pd.DataFrame(found, columns=COLUMNS)
+
+
+def solved_line(run: Run) -> str | None:
+    """How far the seeds of a curriculum run have come, in a line; ``None`` where there is no curriculum."""
+    if "solved_n" not in run.metrics():
+        return None
+    last = run.series("solved_n").ffill(axis=1).iloc[:, -1]
+    found = seed_interval(last)
+    mean = f"{found.estimate:.1f}" + ("" if found.n < 2 else f" [{found.low:.1f}, {found.high:.1f}]")
+    seeds = ", ".join(f"{int(n)}" for n in sorted(last))
+    return f"solved   N = {mean}, n = {found.n} (seed by seed {seeds}); N rises, so first and last tasks are not alike"
 
 
 def fresh_steps(runs: Sequence[Run]) -> pd.DataFrame:
