@@ -38,7 +38,8 @@ HELP = {
     "trials": "series of random bits", "steps": "steps of each", "count": "units of each group",
     "repeats": "repeats, each with sequences of its own", "mode": "unit, or readout: leave it in the network",
     "kind": f"one of {', '.join(KINDS)}", "span": "how many N further", "periods": "periods of training on each",
-    "batches": "batches of a test",
+    "batches": "batches of a test", "epsilon": "size of the perturbation",
+    "perturbed": f"perturbed in one of these ways before: {', '.join(KINDS)}",
 }  # fmt: skip
 
 
@@ -157,7 +158,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _options(parser: argparse.ArgumentParser, study: Study) -> None:
     for key, value in study.options.items():
-        kind = _count if isinstance(value, int) else str
+        kind = _count if isinstance(value, int) else type(value)
         parser.add_argument(f"--{key}", type=kind, default=value, help=f"{HELP[key]} (default: {value})")
 
 

@@ -106,6 +106,11 @@ def network_plots(shown: Sequence[Shown]) -> dict[str, Plot | Figure]:
         ("agreement", _agreement, "AIC and BIC choose alike", SHARE),
     ):
         figures[f"tau_net_{name}"] = over_n(units, statistic, title, axis)
+    together = [one for one in _of_kind(shown, "population") if len(one.table)]
+    if together:
+        figures["tau_net_population"] = over_n(
+            together, lambda t: t["tau_net"].mean(), "The sum over units", "τ_net (steps)"
+        )
     return {**figures, "tau_net_distribution": distributions(units, "tau_net", "τ_net (steps)")}
 
 

@@ -40,7 +40,8 @@ QUICK = {
 }  # fmt: skip
 PLOTS = {
     "tau": ["tau_mean", "tau_std", "tau_stuck"],
-    "network": [f"tau_net_{name}" for name in ("mean", "std", "median", "excluded", "double", "agreement")],
+    "network": [f"tau_net_{name}" for name in
+                ("mean", "std", "median", "excluded", "double", "agreement", "population")],
     "dimension": ["dimension"], "ablate": [], "perturb": ["perturbation_normalized_rnn"], "retrain": ["retraining"],
     "accuracy": ["accuracy"], "duration": ["duration"],
 }  # fmt: skip
@@ -412,3 +413,13 @@ def test_classes_of_ones_own_are_run_only_if_trusted(leaky, refused, command, tm
     assert "own_optimizer_of_a_test" not in sys.modules
     command("retrain", leaky, "--trust", *QUICK["retrain"])
     assert sys.modules.pop("own_optimizer_of_a_test").Own.used
+
+
+def test_a_perturbed_network_is_trained_on(made, command, refused, undrawn):
+    leaky, how = made("leaky"), ("--perturbed=normalized_rnn", "--epsilon=3")
+    table = pd.read_csv(command("retrain", leaky, *QUICK["retrain"])[-1])
+    other = pd.read_csv(command("retrain", leaky, *QUICK["retrain"], *how)[-1])
+    keys = ["seed", "N", "asked", "period", "updates"]
+    pd.testing.assert_frame_equal(table[keys], other[keys])
+    assert (table["accuracy"] != other["accuracy"]).any()
+    assert "did you mean 'normalized_tau'" in refused("retrain", leaky, "--perturbed=normalized_taus")

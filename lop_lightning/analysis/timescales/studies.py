@@ -16,7 +16,7 @@ from lop_lightning.analysis.timescales.depth import DURATIONS, accuracy_by_depth
 from lop_lightning.analysis.timescales.dimension import dimensionality
 from lop_lightning.analysis.timescales.exponential_fits import exclude, fit_timescales
 from lop_lightning.analysis.timescales.gated import GatedStates
-from lop_lightning.analysis.timescales.perturbation import perturbation
+from lop_lightning.analysis.timescales.perturbation import perturbation, perturbed
 from lop_lightning.analysis.timescales.retraining import retraining
 from lop_lightning.analysis.timescales.simulate import simulate
 from lop_lightning.analysis.timescales.solved import Solved
@@ -32,6 +32,8 @@ Measure = Callable[[Solved, Config, Settings, Progress], pd.DataFrame]
 """(network, its run's configuration, settings, what is told of progress) -> table."""
 SHORTEST = 32
 """Steps that a simulation has at least: autocovariances are fitted up to a lag of 30."""
+NOT = "no"
+"""Setting of ``retrain``: the network as it had solved N; else a kind of perturbation, after which it is trained on."""
 FEW = 6
 """How many N are looked at by default where a look takes long."""
 
@@ -63,9 +65,10 @@ def trained_taus(solved: Solved, config: Config, options: Settings, progress: Pr
 
 
 def simulated(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
-    """From one long simulation: τ_net of every unit (``kind`` unit), and the dimension of every trial (``trial``).
+    """From one long simulation: τ_net of every unit, and the dimension of every trial.
 
-    Of gated networks it is the hidden states.
+    ``kind`` says what a row is of: a ``unit``, their sum (``population``), or a ``trial``. Of gated networks the hidden
+    states are looked at.
 
     Raises:
         ConfigError: the simulation is too short.
@@ -84,7 +87,7 @@ def simulated(solved: Solved, config: Config, options: Settings, progress: Progr
         progress=progress,
     )
     columns = GatedStates(network).columns("hidden") if gated else slice(None)
-    fits = fit_timescales(found.autocovariance[:, columns])
+    fits, everybody = fit_timescales(found.autocovariance[:, columns]), fit_timescales(found.population)
     dimensions = dimensionality(found.covariance[:, columns, columns])
     names = ("tau_net", "model", "a", "c", "tau1", "tau2", "aic1", "aic2", "bic1", "bic2")
     units = pd.DataFrame({name: getattr(fits, name) for name in names})
@@ -93,7 +96,8 @@ def simulated(solved: Solved, config: Config, options: Settings, progress: Progr
     units["excluded"] = exclude(fits.tau_net)
     trials = pd.DataFrame({"kind": "trial", "number": np.arange(len(dimensions.trials)),
                            "dimension": dimensions.trials, "probability": found.probabilities})  # fmt: skip
-    return pd.concat([units, trials], ignore_index=True)
+    population = pd.DataFrame({"kind": "population", "number": 0, **{n: getattr(everybody, n) for n in names}})
+    return pd.concat([units, population, trials], ignore_index=True)
 
 
 def ablated_units(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
@@ -112,8 +116,10 @@ def perturbed_networks(solved: Solved, config: Config, options: Settings, progre
 
 
 def retrained_networks(solved: Solved, config: Config, options: Settings, progress: Progress) -> pd.DataFrame:
-    """See :func:`lop_lightning.analysis.timescales.retraining.retraining`; trained as the run was."""
-    task = config["task"]
+    """See :func:`lop_lightning.analysis.timescales.retraining.retraining`; trained as the run was, perturbed or not."""
+    task, kind = config["task"], options["perturbed"]
+    if kind != NOT:
+        solved = perturbed(solved, kind, options["epsilon"])
     table = retraining(
         solved, build("optimizer", config["optimizer"]), span=options["span"], periods=options["periods"],
         updates=task["updates_per_task"], check_batches=task["check_batches"], batch_size=task["batch_size"],
@@ -150,7 +156,7 @@ STUDIES = {
     "perturb": Study("accuracy with perturbed weights or time constants", perturbed_networks,
                      {"kind": "normalized_rnn", "repeats": 10}, "last", "perturb"),
     "retrain": Study("accuracy on larger N after a short training on them", retrained_networks,
-                     {"span": 4, "periods": 20}, "last", "retrain"),
+                     {"span": 4, "periods": 20, "perturbed": NOT, "epsilon": 0.1}, "last", "retrain"),
     "accuracy": Study("accuracy of every readout", every_head, {"batches": 10}, "last", "accuracy"),
     "duration": Study("accuracy for longer and shorter bits (continuous time)", every_duration, {"batches": 1}, "last",
                       "duration"),
