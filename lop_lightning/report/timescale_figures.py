@@ -194,7 +194,7 @@ def accuracy_plots(shown: Sequence[Shown]) -> dict[str, Plot | Figure]:
 def duration_plots(shown: Sequence[Shown]) -> dict[str, Plot | Figure]:
     """Accuracy, mean over trained readouts, against how many steps a bit lasts."""
     plot = against("k", shown, lambda t: t["accuracy"].mean(), "Bits of other durations", CORRECT, "steps k of a bit",
-                   log_x=True)  # fmt: skip
+                   log_x=True, fraction=True)  # fmt: skip
     return {"duration": plot}
 
 
