@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from lop_lightning.algos import Learner
+from lop_lightning.algos.heads import grow_to_fit
 from lop_lightning.analysis.find import find_runs
 from lop_lightning.analysis.networks import kept_networks, kept_tasks, read_config
 from lop_lightning.analysis.runs import Run
@@ -115,6 +116,7 @@ def _put_in(learner: Learner, directory: Path, task: int) -> None:
     assert learner.population is not None
     if kept["seeds"] != learner.seeds:
         raise LopError(f"{directory}: the networks kept before task {task} are of other seeds")
+    grow_to_fit(learner, kept["tensors"])
     for name, tensor in learner.population.tensors.items():
         tensor.copy_(kept["tensors"][name])
 

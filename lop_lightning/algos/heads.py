@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from lop_lightning.algos.population import factory_for
 
@@ -22,10 +25,10 @@ def ask(learner: Learner, heads: tuple[int, int]) -> None:
     learner.ask(heads)
 
 
-def grow_to_fit(learner: Learner, saved: dict[str, Any]) -> None:
-    """Makes the heads that a saved population has (see ``Population.saved``)."""
+def grow_to_fit(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
+    """Makes the heads that stacked parameters have, by name, ``[S, …]``."""
     if learner.spec.heads is not None:
-        rows = saved["state"]["params"][learner.output_parameters[0]].shape[1]
+        rows = tensors[learner.output_parameters[0]].shape[1]
         _grow(learner, rows * learner.spec.heads // learner.spec.output_size)
 
 

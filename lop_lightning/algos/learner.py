@@ -254,5 +254,5 @@ class Learner(Method, L.LightningModule):
 
     def _restore(self, saved: dict[str, Any]) -> None:
         assert self.population is not None
-        grow_to_fit(self, saved)
+        grow_to_fit(self, saved["state"]["params"])
         self.population.load(saved, self.seeds)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from lab import COMMON, Process, interrupted, outcome, run, until
 
-from lop_lightning.analysis.networks import read_config
+from lop_lightning.analyse import main as analyse
+from lop_lightning.analysis.networks import load_network, read_config
 from lop_lightning.config import build
 from lop_lightning.records import latest_checkpoint
 from lop_lightning.records.checkpoint_io import read_checkpoint, read_tensors
@@ -111,3 +112,14 @@ def test_killed_and_begun_again(tmp_path):
     code, text = process.wait()
     assert code == -signal.SIGKILL, text
     assert outcome(run(settings, tmp_path / "killed")) == outcome(straight)
+
+
+def test_networks_with_ever_more_heads_are_kept_and_analysed(tmp_path, capsys):
+    kept = ("callbacks.keep_networks.every_tasks=1", "callbacks.fresh.mode=paired", "callbacks.fresh.count=2")
+    directory = run((*TINY, *RUNS["cumulative"], *kept), tmp_path)
+    assert analyse([str(directory.path)]) == 0
+    rows = [load_network(directory.path, task, 3).head.weight.shape[0] for task in range(7)]
+    assert rows == sorted(rows)
+    assert rows[0] < rows[-1]
+    measured = pd.read_csv(directory.path / "analysis.csv")
+    assert sorted(set(measured["task"])) == list(range(7))
