@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lop_lightning.analysis.find import find_runs, labelled_across
-from lop_lightning.analysis.networks import read_config
+from lop_lightning.analysis.networks import kept_solved, read_config
 from lop_lightning.analysis.runs import Run
 from lop_lightning.analysis.timescales.perturbation import KINDS
 from lop_lightning.analysis.timescales.results import Results
@@ -89,12 +89,15 @@ def measured(
     chosen = chosen_networks(run.directory, study.which, ns, seeds)
     config = read_config(run.directory, trust, "--trust allows it")
     tables, bar = [], _Bar(errors or Console(stderr=True), len(chosen))
+
+    def compute(seed: int, n: int) -> pd.DataFrame:  # a network is built only where its table is not there
+        return study.measure(load_solved(run.directory, seed, n, trust), config, settings, bar.within)
+
     try:
         for done, (n, seed) in enumerate(chosen):
             bar.at(done, f"{run.label}: N {n}, seed {seed}")
-            solved = load_solved(run.directory, seed, n, trust)
-            make = partial(study.measure, solved, config, settings, bar.within)
-            tables.append(results.get(seed, n, solved.updates, make))
+            updates = kept_solved(run.directory, seed, n)["updates"]
+            tables.append(results.get(seed, n, updates, partial(compute, seed, n)))
     finally:
         bar.stop()
     return pd.concat(tables, ignore_index=True)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lop_lightning.analysis.statistics import seed_interval
+from lop_lightning.analysis.timescales.retraining import last_period
 from lop_lightning.report.bands import band
 from lop_lightning.report.colours import LINE_STYLES
 from lop_lightning.report.figures import Plot, add_caption, house_style
@@ -177,7 +178,7 @@ def retraining_plots(shown: Sequence[Shown]) -> dict[str, Plot | Figure]:
     """Accuracy after a short training on one larger N, against that N less the one that had been solved."""
     last = []
     for one in shown:
-        table = one.table[one.table["period"] == one.table["period"].max()]
+        table = last_period(one.table)
         last.append(replace(one, table=table.assign(further=table["asked"] - table["N"])))
     plot = against("further", last, lambda t: t["accuracy"].mean(), "Trained on, on one larger N", CORRECT,
                    "N trained on, less the N that had been solved", fraction=True)  # fmt: skip
