@@ -17,7 +17,7 @@ from torch.func import grad
 from lop_lightning.algos.forward import ForwardPass
 from lop_lightning.algos.heads import grow_to_fit
 from lop_lightning.algos.lift import Execution, Lifted
-from lop_lightning.algos.losses import accuracy, loss_function, mask_outputs
+from lop_lightning.algos.losses import loss_function, mask_outputs, measures
 from lop_lightning.algos.method import Method
 from lop_lightning.algos.noise import parameter_noise, split
 from lop_lightning.algos.population import (
@@ -76,7 +76,7 @@ class Learner(Method, L.LightningModule):
 
         grads, (loss, output, shown) = grad(objective, has_aux=True)(state["params"])
         shown["buffers"] = {name: shown["buffers"].get(name, old) for name, old in state["buffers"].items()}
-        return Backward(grads, torch.stack([loss, accuracy(self.spec.loss, output, y)]), **shown)
+        return Backward(grads, measures(self.spec.loss, loss, output, y), **shown)
 
     def advance(self, state: Tree, backward: Backward, noise: Tensor | None) -> Tree:
         """The state after the optimiser's step and the method's own."""
@@ -86,15 +86,14 @@ class Learner(Method, L.LightningModule):
         activations, grads, lengths = backward.activations, backward.grads, backward.lengths
         step = Step(params, optimizer, state["method"], state["params"], activations, grads, shaken, lengths)
         step = self.after_update(step)
-        return unshared(
-            state,
-            {"params": step.params, "buffers": backward.buffers, "optimizer": step.optimizer, "method": step.method},
-        )
+        params = self._tracer[0].network.projected(step.params)
+        after = {"params": params, "buffers": backward.buffers, "optimizer": step.optimizer, "method": step.method}
+        return unshared(state, after)
 
     def update(
         self, state: Tree, x: Tensor, y: Tensor, active: Tensor | None, noise: Tensor | None
     ) -> tuple[Tree, Tensor]:
-        """One update of one network: (new state, ``[loss, accuracy]`` of the prediction made before it)."""
+        """One update of one network: (new state, :func:`measures` of the prediction made before it)."""
         backward = self.gradients(state, x, y, active)
         return self.advance(state, backward, noise), backward.measures
 
@@ -158,7 +157,7 @@ class Learner(Method, L.LightningModule):
         self.on_task_start(population, task)
 
     def train_chunk(self, population: Population, chunk: Chunk) -> Tensor:
-        """Trains a population on a chunk, in place; returns measures ``[K, S, 2]``: loss, accuracy."""
+        """Trains a population on a chunk, in place; returns measures ``[K, S, M]``: loss, accuracy, …."""
         if chunk.starts_task:
             self.begin_task(population, chunk.begin.task)
         self.optimizer.at_epoch(population.state["optimizer"], chunk.begin.epoch)
@@ -234,7 +233,7 @@ class Learner(Method, L.LightningModule):
         """None of Lightning's: optimisers are part of the update."""
 
     def training_step(self, chunk: Chunk, batch_idx: int) -> dict[str, Tensor]:
-        """One chunk of updates; returns ``{"measures": [K, S, 2]}``."""
+        """One chunk of updates; returns ``{"measures": [K, S, M]}``."""
         assert self.population is not None
         measured = {"measures": self.train_chunk(self.population, chunk)}
         self.trainer.datamodule.position = chunk.end  # type: ignore[attr-defined]

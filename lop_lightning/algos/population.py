@@ -25,6 +25,8 @@ _BEYOND = {
     "ragged": f"this network reads no sequences that end at different times, as the task gives them: {_SEQUENCES}",
     "timed": f"this network reads no sequences in continuous time, as the task gives them: {_SEQUENCES}",
     "heads": f"this network has one readout, and the task asks several: {_SEQUENCES}",
+    "read_every": "this network is read once, and the task asks after every scene: use model=memo, nonl_ro, dyn_ro, "
+    "stack, hebbff, mpn, or model=rnn, gru or lstm with model.bidirectional=false",
 }
 """Why a network that does not know a field of :attr:`StreamSpec.special` cannot be made for the stream."""
 
@@ -156,9 +158,9 @@ def fitting_network(factory: Callable[[], Network], seed: int, spec: StreamSpec)
     except (RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        shapes = f"inputs {list(spec.input_shape)} and {spec.output_size} outputs"
+        shapes = f"inputs {list(spec.input_shape)} and {spec.outputs} outputs"
         reason = str(error).partition("\n")[0]
         raise RunError(f"model: this network does not fit the stream ({shapes}): {reason}") from error
-    if tuple(output.shape) != (2, spec.output_size):
-        raise RunError(f"model: its output has shape {list(output.shape[1:])}, the stream wants {spec.output_size}")
+    if tuple(output.shape) != (2, spec.outputs):
+        raise RunError(f"model: its output has shape {list(output.shape[1:])}, the stream wants {spec.outputs}")
     return network

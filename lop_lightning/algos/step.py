@@ -16,7 +16,7 @@ class Backward:
 
     Attributes:
         grads: Gradients of loss and penalty.
-        measures: ``[loss, accuracy]`` of the prediction.
+        measures: ``[loss, accuracy]`` of the prediction, and what :func:`lop_lightning.algos.losses.measures` adds.
         activations: Hidden activations by layer name.
         buffers: All buffers, those that the pass moves at their new values.
         lengths: Steps of each sequence that are no padding ``[B]``; ``None``: all, or no sequences.

@@ -25,7 +25,8 @@ class Tally:
         self.first = self.least = self.last = torch.empty(0)
 
     def add(self, measures: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Takes measures ``[K, S, 2]`` (loss, accuracy); yields (updates of the task so far, means ``[S, 2]``)."""
+        """Takes measures ``[K, S, M]`` (loss, accuracy, …); yields (updates of the task so far, means ``[S, 2]``)."""
+        measures = measures[..., :2]
         loss = measures[..., 0]
         if self.done == 0:
             self.first, self.least = loss[0].clone(), loss.amin(0)  # a view would be saved with all it is a view of

@@ -59,6 +59,14 @@ class Network(nn.Module, ABC):
             if isinstance(module, Readout):
                 module.asked = heads
 
+    def projected(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Parameters after an update, those that have left their legal range put back to its edge."""
+        return params
+
+    def constants(self) -> dict[tuple[str, str], Tensor]:
+        """Scalars of the network's own worth watching, by (quantity, layer): a decay, the size of a learning rate."""
+        return {}
+
     @abstractmethod
     def output_parameters(self) -> tuple[str, ...]:
         """Names of the parameters of the output layer (the head), which some streams and methods begin anew."""

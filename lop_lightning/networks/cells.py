@@ -1,4 +1,4 @@
-"""The gated cells, LSTM and GRU: one step in plain form, and the same step in place with its backward pass.
+"""The recurrent cells: LSTM, GRU, and a plain one without gates.
 
 Fast steps work on ``[n, rows, b]``: n networks (or directions), the rows of all gates one gate after another, b
 examples side by side. There tanh(x) is computed as 2σ(2x) - 1: on a CPU the logistic function is eight times quicker.
@@ -6,80 +6,13 @@ examples side by side. There tanh(x) is computed as 2σ(2x) - 1: on a CPU the lo
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Packed = tuple[Tensor, Tensor, Tensor]
-"""Weights of the inputs ``[D, rows, F]``, weights of the states ``[D, rows, H]``, biases ``[D, rows]``."""
-
-
-class Blocks(NamedTuple):
-    """One step of n networks on b examples, as views.
-
-    Attributes:
-        all: Sums or gates, ``[n, rows·H, b]``.
-        gates: Its blocks ``[n, H, b]``.
-        h: The state, ``[n, H, b]``.
-        memory: Blocks ``[n, H, b]`` of what is left for the backward pass.
-    """
-
-    all: Tensor
-    gates: tuple[Tensor, ...]
-    h: Tensor
-    memory: tuple[Tensor, ...]
-
-
-class Cell(ABC):
-    """A gated recurrent cell. PyTorch's layout: gate q of unit j is row qH + j of every weight and bias.
-
-    Attributes:
-        gates: Names of the gates in that order; the candidate is one of them.
-        parts: How many vectors the state has; the first is h.
-        rows: How many blocks of H rows the fast step computes.
-        memory: How many blocks of H rows it leaves for the backward pass besides the gates; the first is what the
-            unit's nonlinearity (tanh) is applied to.
-    """
-
-    gates: tuple[str, ...]
-    parts: int
-    rows: int
-    memory: int
-
-    @abstractmethod
-    def step(
-        self, params: Mapping[str, Tensor], x: Tensor, state: tuple[Tensor, ...]
-    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """One step of one network as the formulas have it: ``x [B, F]``, the state's parts ``[B, H]``, h first.
-
-        Returns the new state and the values of the gates, and under ``preactivation`` what the unit's tanh is applied
-        to. ``params`` are ``weight_ih``, ``weight_hh``, ``bias_ih`` and ``bias_hh``.
-        """
-
-    @abstractmethod
-    def pack(self, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Packed:
-        """Parameters ``[D, GH, ...]`` of D directions in the form that the fast step takes; differentiable."""
-
-    @abstractmethod
-    def forward(self, now: Blocks, before: Blocks | None) -> None:
-        """Fills h and memory of ``now``, whose gates go from sums to gates.
-
-        ``before`` is the step before, ``None`` at the first (states begin with zeros).
-        """
-
-    @abstractmethod
-    def backward(
-        self, d: Tensor, parts: tuple[Tensor, ...], dh: Tensor, dm: Tensor, now: Blocks, before: Blocks | None
-    ) -> None:
-        """Fills ``d``, whose blocks are ``parts``, with ∂L/∂(sums), given ``dh`` = ∂L/∂h of this step.
-
-        ``dh`` becomes the share of ∂L/∂h of the step before that does not go through the sums; ``dm`` carries what else
-        flows back from step to step.
-        """
+from lop_lightning.networks.cell_base import Blocks, Cell, Packed
 
 
 class LSTMCell(Cell):
@@ -203,7 +136,42 @@ class GRUCell(Cell):
         dh.copy_(dh_z)
 
 
-CELLS: dict[str, Cell] = {"lstm": LSTMCell(), "gru": GRUCell()}
+class PlainCell(Cell):
+    """h ← tanh(W x + b + U h + b'): no gates, the candidate is the state.
+
+    Source: Elman 1990, in the form of PyTorch's ``nn.RNN``.
+    """
+
+    gates = ("candidate",)
+    parts, rows, memory = 1, 1, 1
+
+    def step(
+        self, params: Mapping[str, Tensor], x: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """See :class:`Cell`; the state is (h,)."""
+        sums = x @ params["weight_ih"].T + params["bias_ih"] + state[0] @ params["weight_hh"].T + params["bias_hh"]
+        h = torch.tanh(sums)
+        return (h,), {"candidate": h, "preactivation": sums}
+
+    def pack(self, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Packed:
+        """See :class:`Cell`."""
+        return weight_ih, weight_hh, bias_ih + bias_hh
+
+    def forward(self, now: Blocks, before: Blocks | None) -> None:
+        """See :class:`Cell`; memory is the sum."""
+        now.memory[0].copy_(now.all)
+        _tanh(now.memory[0], now.all)
+        now.h.copy_(now.all)
+
+    def backward(
+        self, d: Tensor, parts: tuple[Tensor, ...], dh: Tensor, dm: Tensor, now: Blocks, before: Blocks | None
+    ) -> None:
+        """See :class:`Cell`; ``dm`` is not used."""
+        torch.addcmul(dh, dh * now.h, now.h, value=-1, out=d)
+        dh.zero_()
+
+
+CELLS: dict[str, Cell] = {"lstm": LSTMCell(), "gru": GRUCell(), "rnn": PlainCell()}
 
 
 def _tanh(x: Tensor, out: Tensor) -> None:

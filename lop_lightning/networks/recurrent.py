@@ -1,4 +1,4 @@
-"""Recurrent networks with gates, LSTM and GRU, over rows of images or over tokens."""
+"""Recurrent networks, LSTM and GRU with gates and RNN without, over rows of images, tokens or frames."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ class Direction(nn.Module):
 
 
 class GatedNetwork(Network):
-    """Layers of gated cells over a sequence, in one or both directions, and a linear readout of their states.
+    """Layers of recurrent cells over a sequence, in one or both directions, and a linear readout of their states.
 
     An image ``[rows, columns]`` or ``[channels, rows, columns]`` is read row by row from the top, all channels of a row
     together; a sequence of tokens through an embedding, N(0, 1). Layer l, direction d is ``layers.<l>.forwards`` or
     ``.backwards``; its activations ``[B, T, H]`` are h after each step, in the order in which the direction reads, and
-    its pre-activations what the unit's tanh is applied to (LSTM: c; GRU: the candidate's sum).
+    its pre-activations what the unit's tanh is applied to (LSTM: c; GRU: the candidate's sum;
+    RNN: its sum).
 
     Args:
         input_shape: ``(rows, columns)``, ``(channels, rows, columns)``, or ``(length,)`` of a sequence of tokens.
@@ -58,11 +59,14 @@ class GatedNetwork(Network):
         ragged: Sequences of real numbers may end early; from there on they are NaN, which is never read.
         timed: The last feature of a step says how long the step lasts; it is read as any other.
         heads: Number of readouts that share the outputs.
+        read_every: Outputs are read after every so many steps, ``[B, T/read_every·C]``, reading after reading, those of
+            padding too; ``readout`` is then of no account. ``None``: once.
 
     Raises:
-        ConfigError: a setting is out of its range, or examples are no sequences.
+        ConfigError: a setting is out of its range, examples are no sequences or not made of whole readings, or what is
+            read on the way would already have seen what comes.
 
-    Source: PyTorch's ``nn.LSTM`` and ``nn.GRU``; the recurrent system's networks (spec, section 2).
+    Source: PyTorch's ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN``; the recurrent system's networks (spec, section 2).
     """
 
     cell_name: ClassVar[str]
@@ -81,6 +85,7 @@ class GatedNetwork(Network):
         ragged: bool = False,
         timed: bool = False,
         heads: int = 1,
+        read_every: int | None = None,
     ) -> None:
         super().__init__()
         for name, count in (("hidden", hidden), ("layers", layers), ("embedding", embedding)):
@@ -89,8 +94,10 @@ class GatedNetwork(Network):
         check_choice("readout", readout, (FINAL, LAST_POSITION))
         check_choice("pads", pads, ("skipped", "read"))
         features = embedding if vocabulary is not None else _features(input_shape)
+        if read_every is not None:
+            _check_readings(read_every, input_shape, bidirectional)
         self.hidden, self.readout, self.skips = hidden, readout, pads == "skipped" and vocabulary is not None
-        self.ragged = ragged
+        self.ragged, self.read_every = ragged, read_every
         self.directions = ("forwards", "backwards") if bidirectional else ("forwards",)
         self.embedding = nn.Embedding(vocabulary, embedding) if vocabulary is not None else None
         width = hidden * len(self.directions)
@@ -137,6 +144,8 @@ class GatedNetwork(Network):
 
     def _read_out(self, states: Mapping[str, Tensor], lengths: Tensor | None) -> Tensor:
         last = [states[f"layers.{len(self.layers) - 1}.{d}"] for d in self.directions]
+        if self.read_every is not None:
+            return self.head(last[0][:, self.read_every - 1 :: self.read_every]).flatten(1)
         return self.head(torch.cat([pick(h, self._reads(d), lengths) for d, h in zip(self.directions, last)], 1))
 
     def sequences(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -158,6 +167,8 @@ class GatedNetwork(Network):
 
     def _reads(self, direction: str) -> str:
         """Which of a direction's states the head reads."""
+        if self.read_every is not None:  # the states between two readings count as well: they become what is read
+            return "every"
         return "first" if direction == "backwards" and self.readout == LAST_POSITION else "final"
 
     def hidden_layers(self) -> tuple[HiddenLayer, ...]:
@@ -206,6 +217,23 @@ class GRU(GatedNetwork):
     """:class:`GatedNetwork` of :class:`GRUCell` (``model=gru``)."""
 
     cell_name = "gru"
+
+
+class RNN(GatedNetwork):
+    """:class:`GatedNetwork` of :class:`PlainCell`, which has no gates (``model=rnn``)."""
+
+    cell_name = "rnn"
+
+
+def _check_readings(read_every: int, input_shape: Sequence[int], bidirectional: bool) -> None:
+    check_count("read_every", read_every)
+    steps = input_shape[0] if len(input_shape) == 1 else input_shape[-2]  # of tokens, of rows
+    if steps % read_every:
+        shape = [int(size) for size in input_shape]
+        raise ConfigError("input_shape", shape, f"a number of steps that read_every={read_every} divides")
+    if bidirectional:
+        expected = "false: the network is read on the way, and one that also reads backwards has seen what comes"
+        raise ConfigError("bidirectional", True, expected)
 
 
 def _features(input_shape: Sequence[int]) -> int:

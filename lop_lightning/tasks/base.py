@@ -38,8 +38,9 @@ class StreamSpec:
     Attributes:
         input_shape: Shape of one example.
         output_size: Number of outputs.
-        loss: ``mse``, ``cross_entropy`` (class indices), ``binary_cross_entropy`` (one logit, targets 0 or 1) or
-            ``multi_head_cross_entropy`` (a class index for each head, -1 for one that is not asked).
+        loss: ``mse``, ``cross_entropy`` (class indices), ``binary_cross_entropy`` (one logit, targets 0 or 1),
+            ``multi_head_cross_entropy`` (a class index for each head, -1 for one that is not asked) or
+            ``sequence_cross_entropy`` (a class index for each reading, -1 after the sequence's end).
         dtype: Floating type that the stream is computed in.
         new_heads: Whether every task begins with an output layer of zeros.
         head_momentum: Whether the optimiser then still remembers the old output layer's gradients.
@@ -49,6 +50,8 @@ class StreamSpec:
         timed: The last feature of every step is the time Δt that the step lasts, the same for a whole batch.
         heads: Number of readouts, each of ``output_size / heads`` outputs, of which the targets ask some (see
             ``Learner.ask``); there may come more (``Learner.grow``). ``None``: one, always asked.
+        read_every: Inputs are sequences, and the ``output_size`` outputs are read after every so many steps, reading
+            after reading. ``None``: once, at the end.
     """
 
     input_shape: tuple[int, ...]
@@ -61,6 +64,7 @@ class StreamSpec:
     ragged: bool = False
     timed: bool = False
     heads: int | None = None
+    read_every: int | None = None
 
     @property
     def shapes(self) -> dict[str, Any]:
@@ -71,8 +75,13 @@ class StreamSpec:
     @property
     def special(self) -> dict[str, Any]:
         """What is out of the ordinary, and only some networks can take."""
-        fields = {"vocabulary": None, "ragged": False, "timed": False, "heads": None}
+        fields = {"vocabulary": None, "ragged": False, "timed": False, "heads": None, "read_every": None}
         return {name: getattr(self, name) for name, usual in fields.items() if getattr(self, name) != usual}
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a network gives for an example of ``input_shape``, all readings together."""
+        return self.output_size * (self.input_shape[0] // self.read_every if self.read_every else 1)
 
     @property
     def is_classification(self) -> bool:

@@ -1,4 +1,4 @@
-"""Recurrent networks: their numbers and gradients are those of PyTorch's ``nn.LSTM`` and ``nn.GRU``."""
+"""Recurrent networks: their numbers and gradients are those of PyTorch's ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN``."""
 
 import math
 from itertools import product
@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lop_lightning.errors import ConfigError
-from lop_lightning.networks import GRU, LSTM, sequences
+from lop_lightning.networks import GRU, LSTM, RNN, sequences
 from lop_lightning.networks.base import Tracer, stacked_trace, traced
 from lop_lightning.networks.sequences import tile_rows
 
-KINDS = {LSTM: nn.LSTM, GRU: nn.GRU}
+KINDS = {LSTM: nn.LSTM, GRU: nn.GRU, RNN: nn.RNN}
 IMAGE, LENGTH, VOCABULARY = (5, 3), 6, 9
 TOKENS = torch.tensor([[4, 2, 8, 5, 1, 7], [3, 3, 1, 0, 0, 0], [6, 0, 0, 0, 0, 0], [2, 8, 1, 6, 5, 0]])
 
@@ -110,6 +110,11 @@ def test_parameter_counts_of_the_published_networks():
     assert size(LSTM((1, 28, 28), 10)) == 11_510
     for width, count in ((32, 990_026), (64, 2_004_618), (128, 4_107_530)):
         assert size(GRU((25,), 10, hidden=width, embedding=width, vocabulary=30_522)) == count
+
+
+def test_parameter_counts_of_plain_networks():
+    assert size(RNN((28, 28), 10)) == 2 * (25 * 28 + 25 * 25 + 2 * 25) + 51 * 10
+    assert size(RNN((400, 25), 1, hidden=50, bidirectional=False)) == 50 * 25 + 50 * 50 + 2 * 50 + 51
 
 
 @pytest.mark.parametrize("kind", KINDS)

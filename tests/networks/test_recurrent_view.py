@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from lop_lightning.networks import GRU, LSTM
+from lop_lightning.networks import GRU, LSTM, RNN
 
-GATES = {LSTM: 4, GRU: 3}
+GATES = {LSTM: 4, GRU: 3, RNN: 1}
 HIDDEN, FEATURES, OUTPUTS = 4, 3, 2
 SETTINGS = [
     {"layers": layers, "bidirectional": both, "readout": readout}
@@ -76,6 +76,9 @@ def test_what_the_readout_reads():
     assert readings(layers=1, readout="last_position") == {"layers.0.forwards": final, "layers.0.backwards": first}
     assert readings(layers=1, readout="last_position", bidirectional=False) == {"layers.0.forwards": final}
     assert list(readings(readout="last_position").values()) == [hidden, hidden, final, first]
+    on_the_way = {"bidirectional": False, "read_every": 5}
+    for readout in ("final", "last_position"):
+        assert list(readings(**on_the_way, readout=readout).values()) == [hidden, hidden]
 
 
 def of(params, place, unit):
