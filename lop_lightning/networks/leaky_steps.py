@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lop_lightning.networks.leaky_loops import Weights, apart, backwards, forwards
 from lop_lightning.networks.sequences import folding
+from lop_lightning.networks.written_out import detached, gradient_of
 
 FORMS = ("plain", "leaky", "scaled")
 FORWARD_AXES, BACKWARD_AXES = (1, 0, 0, 0, 0, 0, 0, 0), (0, 0, 1, 0, 0, 0, 0, 0, 0, 0)
@@ -52,7 +53,7 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs: Any) -> tuple[Tensor, ...]:
-        return forward_pass(*(t.detach() if isinstance(t, Tensor) else t for t in inputs[:-1]))
+        return forward_pass(*detached(inputs[:-1]))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -69,22 +70,6 @@ class _Steps(torch.autograd.Function):
         last = torch.zeros_like(h0) if ctx.every or dlast is None else dlast
         *given, dh0 = _Gradient.apply(last, flows, *ctx.saved_tensors, ctx.f, ctx.form, wanted)
         return None, *given, dh0 if wanted else None, None, None, None, None
-
-
-class _Gradient(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, ...]:
-        return backward_pass(*(t.detach() if isinstance(t, Tensor) else t for t in inputs))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        raise RuntimeError("a leaky network's second derivative is not defined: use network.unrolled, which has it")
 
 
 @torch.library.custom_op("lop::leaky_forward", mutates_args=())
@@ -177,5 +162,6 @@ def _like_backward(
     return p.new_empty(p.shape), dv, dc, dg, dd, dh0
 
 
+_Gradient = gradient_of(backward_pass, "a leaky network")
 forward_pass.register_vmap(folding(forward_pass, FORWARD_AXES, (0, 0, 0)))
 backward_pass.register_vmap(folding(backward_pass, BACKWARD_AXES, (0, 0, 0, 0, 0, 0)))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lop_lightning.networks.cells import CELLS, Blocks, Cell
+from lop_lightning.networks.written_out import detached, gradient_of
 
 TILE = 2**17
 """Numbers in the gates of one tile at one step: what a processor's own cache holds."""
@@ -55,8 +56,7 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor, cell: str) -> tuple[Tensor, ...]:
-        # Detached: an operator without a derivative of its own refuses what a transform is following.
-        return forward_pass(*(t.detach() for t in (x, weight_x, weight_h, bias)), cell)
+        return forward_pass(*detached((x, weight_x, weight_h, bias)), cell)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -69,22 +69,6 @@ class _Sequence(torch.autograd.Function):
         wanted = bool(ctx.needs_input_grad[0])
         dx, *rest = _Gradient.apply(dh, *ctx.saved_tensors, ctx.cell, wanted)
         return (dx if wanted else None, *rest, None)
-
-
-class _Gradient(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, ...]:
-        return backward_pass(*(t.detach() if isinstance(t, Tensor) else t for t in inputs))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        raise RuntimeError("a gated network's second derivative is not defined: use network.unrolled, which has it")
 
 
 @torch.library.custom_op("lop::sequence_forward", mutates_args=())
@@ -209,5 +193,6 @@ def _fold(t: Tensor, dim: int | None, axis: int, size: int) -> Tensor:
     return shared.flatten(axis, axis + 1).contiguous()
 
 
+_Gradient = gradient_of(backward_pass, "a gated network")
 forward_pass.register_vmap(folding(forward_pass, (1, 0, 0, 0), (1, 1, 1)))
 backward_pass.register_vmap(folding(backward_pass, (1, 1, 0, 0, 1, 1, 1), (1, 0, 0, 0)))

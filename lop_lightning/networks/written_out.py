@@ -35,6 +35,6 @@ def gradient_of(operator: Callable[..., tuple[Tensor, ...]], what: str) -> type[
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-            raise RuntimeError(f"{what}'s second derivative is not defined")
+            raise RuntimeError(f"{what}'s second derivative is not defined: use network.unrolled, if it has it")
 
     return Gradient
