@@ -19,7 +19,7 @@ from lop_lightning.records import RunDirectory
 from lop_lightning.records.run_directory import NAMED
 from lop_lightning.tasks import TaskStream
 
-_FIRST = ("keep_networks", "evaluation", "early_stopping", "continual", "fresh", "curriculum")
+_FIRST = ("keep_networks", "evaluation", "early_stopping", "continual", "fresh", "curriculum", "intervals")
 _LAST = ("progress", "checkpoint")
 """Our callbacks in the order in which they act, before and after a user's own."""
 
@@ -84,6 +84,7 @@ def _callbacks(nodes: dict[str, Any], directory: RunDirectory) -> list[Any]:
         "checkpoint": {"directory": directory.checkpoints, "run": directory.identity},
         "keep_networks": {"directory": directory.networks, "run": directory.identity},
         "curriculum": {"directory": directory.networks, "run": directory.identity},
+        "intervals": {"directory": directory.networks, "run": directory.identity},
         "progress": {"directory": directory.path},
     }
     own = [name for name in nodes if name not in ("name", *_FIRST, *_LAST)]

@@ -18,6 +18,9 @@ from lop_lightning.networks import Network
 from lop_lightning.records.checkpoint_io import read_tensors
 from lop_lightning.tasks import TaskStream
 
+_CURRICULA = {"N": ("an N", "task=parity and task=dms"), "R": ("an R", "task=familiarity and task=scenes")}
+"""What a curriculum's number is called, and whose it is."""
+
 
 def kept_tasks(run: str | Path) -> list[int]:
     """The tasks before which the run kept its networks (``callbacks.keep_networks``); the last may be the end."""
@@ -37,32 +40,41 @@ def kept_networks(run: str | Path, task: int) -> dict[str, Any]:
     return read_tensors(Path(run) / "networks" / f"task-{task:05d}.pt", "seeds", "tensors", "task")
 
 
-def solved_networks(run: str | Path) -> dict[int, list[int]]:
-    """The N that each seed of a curriculum run has solved, sorted, for each of which its network was kept.
+def solved_networks(run: str | Path, letter: str = "N") -> dict[int, list[int]]:
+    """The N (or R, as ``letter`` says) that each seed of a curriculum run has solved, sorted.
 
-    With an adaptive or multi-head curriculum these are the largest N of the ranges that were solved.
+    For each of them its network was kept. With an adaptive or multi-head curriculum over N these are the largest N of
+    the ranges that were solved.
     """
-    return {seed: own for seed, every in sorted(_kept_ns(Path(run)).items()) if (own := [n for n in every if n])}
+    kept = _kept_numbers(Path(run), letter)
+    return {seed: own for seed, every in sorted(kept.items()) if (own := [n for n in every if n])}
 
 
-def _kept_ns(run: Path) -> dict[int, list[int]]:
-    """Seed -> the N of its files, sorted; 0 is before training."""
+def _kept_numbers(run: Path, letter: str) -> dict[int, list[int]]:
+    """Seed -> the N or R of its files, sorted; 0 is before training."""
     found: dict[int, list[int]] = {}
-    for path in sorted((run / "networks" / "solved").glob("seed-*-N-*.pt")):
-        seed, n = path.stem.removeprefix("seed-").split("-N-")
+    for path in sorted((run / "networks" / "solved").glob(f"seed-*-{letter}-*.pt")):
+        seed, n = path.stem.removeprefix("seed-").split(f"-{letter}-")
         found.setdefault(int(seed), []).append(int(n))
     return {seed: sorted(every) for seed, every in found.items()}
 
 
-def kept_solved(run: str | Path, seed: int, n: int) -> dict[str, Any]:
-    """What was kept of a seed when it had solved ``n``: its range of N, and ``tensors`` by name.
+def kept_solved(run: str | Path, seed: int, n: int, letter: str = "N") -> dict[str, Any]:
+    """What was kept of a seed when it had solved ``n``: ``low``, ``high``, ``updates``, and ``tensors`` by name.
+
+    Args:
+        run: The run directory.
+        seed: One of the run's seeds.
+        n: The number solved; 0: before training.
+        letter: What it is a number of: ``N``, or ``R``. For N there are also ``first_n`` and ``heads``.
 
     Raises:
-        LopError: it has not solved that N, or the file is damaged.
+        LopError: it has not solved that, or the file is damaged.
     """
-    run, every = Path(run), _kept_ns(Path(run))
+    run, every = Path(run), _kept_numbers(Path(run), letter)
     if not every:
-        raise LopError(f"{run} has no networks that solved an N: only runs of task=parity and task=dms keep them")
+        goal, tasks = _CURRICULA[letter]
+        raise LopError(f"{run} has no networks that solved {goal}: only runs of {tasks} keep them")
     if seed not in every:
         raise LopError(f"seed {seed} is not in {run}: its seeds are {', '.join(map(str, every))}")
     if n not in every[seed]:
@@ -72,9 +84,10 @@ def kept_solved(run: str | Path, seed: int, n: int) -> dict[str, Any]:
         before = "0 (before training)" if closest == 0 else str(closest)
         others = [other for other, own in every.items() if n in own]
         hint = f"; seeds that did: {', '.join(map(str, others))}" if others else ""
-        raise LopError(f"seed {seed} of {run} has not solved N={n}: {known}, the nearest is {before}{hint}")
-    path = run / "networks" / "solved" / f"seed-{seed:05d}-N-{n:05d}.pt"
-    return read_tensors(path, "seed", "low", "high", "first_n", "heads", "updates", "tensors")
+        raise LopError(f"seed {seed} of {run} has not solved {letter}={n}: {known}, the nearest is {before}{hint}")
+    path = run / "networks" / "solved" / f"seed-{seed:05d}-{letter}-{n:05d}.pt"
+    own = ("first_n", "heads") if letter == "N" else ()
+    return read_tensors(path, "seed", "low", "high", *own, "updates", "tensors")
 
 
 def in_ranges(numbers: Sequence[int]) -> str:
@@ -93,11 +106,17 @@ def in_ranges(numbers: Sequence[int]) -> str:
 
 
 def load_network(
-    run: str | Path, task: int | None = None, seed: int | None = None, trust: bool = False, *, N: int | None = None
+    run: str | Path,
+    task: int | None = None,
+    seed: int | None = None,
+    trust: bool = False,
+    *,
+    N: int | None = None,
+    R: int | None = None,
 ) -> Network:
-    """One seed's network, in evaluation mode: as it was before ``task``, or as it was when it had solved ``N``.
+    """One seed's network, in evaluation mode: as it was before ``task``, or when it had solved ``N`` or ``R``.
 
-    ``load_network(run, task=3, seed=0)``, ``load_network(run, N=7, seed=0)``.
+    ``load_network(run, task=3, seed=0)``, ``load_network(run, N=7, seed=0)``, ``load_network(run, R=7, seed=0)``.
 
     Args:
         run: The run directory.
@@ -106,14 +125,19 @@ def load_network(
         trust: Whether classes that no YAML of ``conf/`` names may be imported and called: whoever made the run then
             decides what is run here.
         N: One of :func:`solved_networks`; 0: before training.
+        R: The same of a curriculum over repeat intervals.
 
     Raises:
         LopError: there is no such network, or it is of such a class.
     """
-    if seed is None or (task is None) == (N is None):
-        raise LopError("load_network needs the seed, and either the task before which or the N after which it was kept")
+    if seed is None or sum(number is not None for number in (task, N, R)) != 1:
+        raise LopError(
+            "load_network needs the seed, and either the task before which or the N (or R) after which it was kept"
+        )
     if N is not None:
         tensors = kept_solved(run, seed, N)["tensors"]
+    elif R is not None:
+        tensors = kept_solved(run, seed, R, "R")["tensors"]
     else:
         assert task is not None
         kept = kept_networks(run, task)

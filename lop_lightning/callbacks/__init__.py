@@ -6,6 +6,7 @@ from lop_lightning.callbacks.curriculum import Curriculum
 from lop_lightning.callbacks.early_stopping import EarlyStopping
 from lop_lightning.callbacks.evaluation import Evaluation
 from lop_lightning.callbacks.fresh import FreshReference
+from lop_lightning.callbacks.intervals import Intervals
 from lop_lightning.callbacks.keep_networks import KeepNetworks
 from lop_lightning.callbacks.progress import ProgressBar
 
@@ -18,6 +19,7 @@ __all__ = [
     "Evaluation",
     "FreshReference",
     "Interrupted",
+    "Intervals",
     "KeepNetworks",
     "ProgressBar",
 ]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lop_lightning.tasks.bit_sequences import BitSequences
+from lop_lightning.tasks.bit_streams import BitStream
 from lop_lightning.tasks.curricula import curriculum_class
 from lop_lightning.tasks.memory_labels import dms_labels
-from lop_lightning.tasks.paced import PacedStream
 
 
-class DelayedMatch(PacedStream):
-    """Whether x[T-N] = x[T-1], for every N that a seed is trained on; see :class:`PacedStream`.
+class DelayedMatch(BitStream):
+    """Whether x[T-N] = x[T-1], for every N that a seed is trained on; see :class:`BitStream`.
 
     Args:
-        tasks: Periods at most; see :class:`PacedStream` for what a period is.
+        tasks: Periods at most; see :class:`BitStream` for what a period is.
         curriculum: ``cumulative``, ``sliding``, ``single``, ``none`` or ``adaptive``; see
             :mod:`lop_lightning.tasks.curricula` for these and their settings.
         start_n: Smallest N of all, at least 2.
@@ -25,7 +25,7 @@ class DelayedMatch(PacedStream):
         max_step: How many N an advance adds at most (``adaptive``).
         patience: Checks after which a range counts as slow to solve (``adaptive``).
         threshold: Accuracy above which N is solved.
-        heads: Which head N has: ``by_n``, ``position`` or ``auto`` (see :class:`PacedStream`).
+        heads: Which head N has: ``by_n``, ``position`` or ``auto`` (see :class:`BitStream`).
         batch_size: Sequences an update.
         updates_per_task: Updates of a period; in continuous time, for each number of repeats.
         check_batches: Batches of a check; in continuous time, for each number of repeats.
@@ -39,7 +39,7 @@ class DelayedMatch(PacedStream):
     Raises:
         ConfigError: a value is out of its range.
 
-    Source: see :class:`PacedStream`. There continuous time is for parity only.
+    Source: see :class:`BitStream`. There continuous time is for parity only.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
@@ -9,53 +10,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lop_lightning.errors import check_choice, check_count
-from lop_lightning.randomness import generator
-from lop_lightning.tasks.base import Batch, Position, StackedTask, StreamSpec, Task
-from lop_lightning.tasks.bit_sequences import BitSequences
+from lop_lightning.errors import check_count
+from lop_lightning.tasks.base import Batch, StackedTask, Task
 from lop_lightning.tasks.clock import CHUNK_BYTES, CHUNK_UPDATES
-from lop_lightning.tasks.curricula import Advance, Curriculum, Level, trained_ns, went_on
-from lop_lightning.tasks.memory_labels import Labels
 from lop_lightning.tasks.stream import TaskStream
 
-Place = tuple[int, Level]  # a seed and where it stands
+Standing = Any
+"""A level, as the subclass has it: a dict of plain numbers, among them ``solved`` (the greatest that was solved, 0:
+none) and ``finished``."""
+
+Place = tuple[int, Standing]  # a seed and where it stands
 
 
 class PacedStream(TaskStream):
-    """Bit sequences and, for every N that a seed is trained on, a question about the last N bits; it has two answers.
+    """Examples whose difficulty is each seed's own level; levels are what a curriculum makes of its accuracies.
 
-    A task is a **period** of ``updates_per_task`` updates, at whose end each seed is tested (:meth:`checks`) and the
-    curriculum says what it is trained on next (:meth:`advance`). Inputs ``[B, T, F]`` are ragged (see
-    :class:`StreamSpec`): the sequences of a batch of one seed have one length, uniform in {N+2, …, 4N+1} with N the
-    seed's largest. Targets ``[B, K]`` are of the heads ``asked``, which are those of all seeds; -1: not of this seed.
+    A task is a **period** of ``period`` updates. At its end a callback finds out how well each seed does, and
+    ``advance`` of the subclass puts it where the curriculum says. Each batch is a pure function of (seed, period,
+    update, level), made when it is needed. A seed that is finished goes on with its last level while others need time.
 
-    Each batch is a pure function of (seed, period, update, range), made when it is needed. A seed that is finished goes
-    on with its last range while others need time.
+    A subclass says what the levels are (:meth:`initial_level`, :meth:`described`, ``advance``) and what the examples
+    are (:meth:`batches`, :meth:`fresh`, :attr:`largest_example`).
 
     Args:
         tasks: Periods at most.
-        labels: The question, for all N at once.
-        curriculum: What is trained, and when it is solved.
-        sequences: What the bits are and look like.
-        heads: Which head N has: ``by_n``, its own; ``position``, that of its place in the range, so that what moves on
-            is carried over; ``auto``, what the curriculum's publication has (``position`` for ``single``).
-        batch_size: Sequences an update.
-        updates_per_task: Updates of a period; in continuous time, for each number of repeats.
-        check_batches: Batches of a check; in continuous time, for each number of repeats.
-        probe_size: Sequences that plasticity is measured on.
+        batch_size: Examples an update.
+        period: Updates of a period.
+        probe_size: Examples that plasticity is measured on.
         seeds: See :class:`TaskStream`.
         chunk: See :class:`TaskStream`.
 
     Attributes:
-        levels: Where each seed stands.
-        history: For each seed the ranges that it has left, in order.
-        heads: ``by_n`` or ``position``.
-        start_n: Smallest N of all.
+        levels: Where each seed stands; a level is never changed, only followed by another.
+        history: For each seed the levels that it has left, in order.
 
     Raises:
         ConfigError: a value is out of its range.
-
-    Source: Khajehabdollahi et al. (2024), "Emergent mechanisms for long timescales …", arXiv 2309.12927.
     """
 
     self_paced = True
@@ -63,105 +53,78 @@ class PacedStream(TaskStream):
     def __init__(
         self,
         tasks: int,
-        labels: Labels,
-        curriculum: Curriculum,
-        sequences: BitSequences,
-        heads: str,
         batch_size: int,
-        updates_per_task: int,
-        check_batches: int,
+        period: int,
         probe_size: int,
         seeds: int | Sequence[int],
         chunk: int | str,
     ) -> None:
         check_count("batch_size", batch_size)
         super().__init__(tasks, seeds, batch_size, probe_size=probe_size, chunk=chunk)
-        for name, count in (("updates_per_task", updates_per_task), ("check_batches", check_batches)):
-            check_count(name, count)
-        check_choice("heads", heads, ("auto", "by_n", "position"))
-        self.labels, self.curriculum, self.sequences = labels, curriculum, sequences
-        self.heads, self.start_n = curriculum.heads if heads == "auto" else heads, curriculum.start_n
-        self.period, self.check_batches = updates_per_task * sequences.rounds, check_batches
-        self.sequences_an_update = batch_size
-        self.levels: list[Level] = [curriculum.initial() for _ in self.seeds]
-        self.history: list[list[Advance]] = [[] for _ in self.seeds]
+        self.examples_an_update, self.period = batch_size, period
+        self.levels: list[Standing] = [self.initial_level() for _ in self.seeds]
+        self.history: list[list[Any]] = [[] for _ in self.seeds]
+
+    # ---- what a subclass says
+
+    @abstractmethod
+    def initial_level(self) -> Standing:
+        """Where every seed begins; asked for in the constructor."""
+
+    @abstractmethod
+    def described(self, level: Standing) -> dict[str, Any]:
+        """What is trained on a level, for ``Task.info``."""
+
+    @property
+    @abstractmethod
+    def largest_example(self) -> int:
+        """Numbers in an example on the present levels, at most."""
+
+    @abstractmethod
+    def batches(self, index: int, updates: Sequence[int], places: Sequence[Place]) -> Batch:
+        """Updates of a period for some seeds on their levels: inputs ``[K, S, B, ...]``, targets ``[K, S, B, ...]``."""
+
+    @abstractmethod
+    def fresh(self, places: Sequence[Place], count: int, number: int, purpose: Sequence[object]) -> Batch:
+        """``count`` examples of each seed that are not trained on: inputs ``[S, count, ...]``, targets likewise.
+
+        Args:
+            places: The seeds with their levels.
+            count: How many.
+            number: Number of the batch, of those for the same purpose.
+            purpose: What they are for; with the seed and the level it says all about them.
+        """
 
     # ---- what a stream says of itself
 
     @property
-    def spec(self) -> StreamSpec:
-        """See :class:`TaskStream`; the shapes are those of the initial range, and stay so."""
-        first, bits = self.curriculum.initial(), self.sequences
-        shape, heads, timed = (bits.longest(first["high"]), bits.features), len(trained_ns(first)), bool(bits.repeats)
-        return StreamSpec(shape, 2 * heads, "multi_head_cross_entropy", ragged=True, timed=timed, heads=heads)
-
-    @property
     def task_size(self) -> int:
         """See :class:`TaskStream`."""
-        return self.period * self.sequences_an_update
+        return self.period * self.examples_an_update
 
     @property
     def finished(self) -> bool:
-        """Whether the last period is over, or all seeds have solved all that there was."""
+        """Whether the last period is over, or all seeds have come to their end."""
         return super().finished or all(level["finished"] for level in self.levels)
 
     @property
-    def standing(self) -> str:
-        """See :class:`TaskStream`: the largest N that is trained, and of several seeds the least and the greatest."""
-        highs = sorted({level["high"] for level in self.levels})
-        return f"N {highs[0]}" if len(highs) == 1 else f"N {highs[0]}-{highs[-1]}"
-
-    @property
     def chunk_updates(self) -> int:
-        """See :class:`TaskStream`: ``auto`` goes by how long sequences can be on the present levels."""
+        """See :class:`TaskStream`: ``auto`` goes by how large examples can be on the present levels."""
         if self.chunk != "auto":
             return int(self.chunk)
-        steps = self.sequences.longest(max(level["high"] for level in self.levels))
-        size = 4 * self.sequences.features * steps * self.sequences_an_update * len(self.seeds)
+        size = 4 * self.largest_example * self.examples_an_update * len(self.seeds)
         return max(1, min(CHUNK_UPDATES, CHUNK_BYTES // size))
 
-    # ---- heads and levels
-
-    def window(self, level: Level) -> tuple[int, int]:
-        """The heads of a level: number of the first, and how many; N's are consecutive, and so are their heads."""
-        return level["low"] - self.start_n if self.heads == "by_n" else 0, len(trained_ns(level))
-
-    @property
-    def asked(self) -> tuple[int, int]:
-        """The heads that targets are of: number of the first, and how many; those of all seeds lie between."""
-        return self._heads_of(self.levels)
-
-    @property
-    def head_count(self) -> int:
-        """How many heads a network must have on the present levels."""
-        return sum(self.asked)
-
-    def _heads_of(self, levels: Sequence[Level]) -> tuple[int, int]:
-        windows = [self.window(level) for level in levels]
-        first = min(begin for begin, _ in windows)
-        return first, max(begin + count for begin, count in windows) - first
-
-    def advance(self, task: int, accuracies: Sequence[Sequence[float]], updates: int | None = None) -> list[int]:
-        """Takes every seed to where its check puts it.
-
-        Args:
-            task: The period that has ended.
-            accuracies: For each seed the share of right answers for each N from ``low`` to ``high``.
-            updates: Updates made so far; ``None``: those of the stream up to the end of the period.
-
-        Returns:
-            The rows of the seeds whose range has changed or that have finished.
-        """
-        updates = self.updates_before(Position(task + 1)) if updates is None else updates
-        before, follow = self.levels, self.curriculum.after_check
-        self.levels = [follow(level, shares) for level, shares in zip(before, accuracies, strict=True)]
-        moved = [row for row, (old, new) in enumerate(zip(before, self.levels)) if went_on(old, new)]
-        for row in moved:
-            low, high, solved = before[row]["low"], before[row]["high"], self.levels[row]["solved"]
-            self.history[row].append({"task": task, "low": low, "high": high, "solved": solved, "updates": updates})
-        return moved
-
     # ---- data
+
+    @property
+    def places(self) -> list[Place]:
+        """The seeds with their levels."""
+        return list(zip(self.seeds, self.levels))
+
+    def _place(self, seed: int) -> Place:
+        """A seed with its level; one that is not among the stream's seeds is where it would begin."""
+        return seed, dict(self.places).get(seed, self.initial_level())
 
     def load(self, index: int) -> StackedTask:
         """See :class:`TaskStream`; nothing is made before it is asked for."""
@@ -172,57 +135,23 @@ class PacedStream(TaskStream):
         return {}
 
     def task(self, seed: int, index: int) -> Task:
-        """See :class:`TaskStream`, on the seed's present level; ``info`` has its range of N."""
+        """See :class:`TaskStream`, on the seed's present level."""
         place = self._place(seed)
         inputs, targets = self.batches(index, range(self.period), [place])
-        info = {"low": place[1]["low"], "high": place[1]["high"]}
-        return Task(index, (inputs.flatten(0, 2), targets.flatten(0, 2)), info=info)
+        return Task(index, (inputs.flatten(0, 2), targets.flatten(0, 2)), info=self.described(place[1]))
 
     def probe(self, seed: int, index: int) -> Batch:
-        """See :class:`TaskStream`: ``probe_size`` fresh sequences of the seed's present level."""
-        inputs, targets = self._fresh([self._place(seed)], self.probe_size, index, "probe", index)
+        """See :class:`TaskStream`: ``probe_size`` fresh examples of the seed's present level."""
+        inputs, targets = self.fresh([self._place(seed)], self.probe_size, index, ("probe", index))
         return inputs[0], targets[0]
 
     def stacked_probe(self, index: int) -> Batch:
         """See :class:`TaskStream`."""
-        return self._fresh(self.places, self.probe_size, index, "probe", index)
+        return self.fresh(self.places, self.probe_size, index, ("probe", index))
 
+    @abstractmethod
     def checks(self, task: int) -> Iterator[Batch]:
-        """The check of a period: batches of all seeds on their present levels, ``[S, B, T, F]`` and ``[S, B, K]``."""
-        for number in range(self.check_batches * self.sequences.rounds):
-            yield self._fresh(self.places, self.sequences_an_update, number, "check", task, number)
-
-    def batches(self, index: int, updates: Sequence[int], places: Sequence[Place]) -> Batch:
-        """Updates of a period for some seeds: inputs ``[K, S, B, T_pad, F]``, targets ``[K, S, B, asked]``."""
-        size = self.sequences_an_update
-        return self._assembled([self._drawn(places, size, "batch", index, u) for u in updates], updates, places)
-
-    @property
-    def places(self) -> list[Place]:
-        """The seeds with their levels."""
-        return list(zip(self.seeds, self.levels))
-
-    def _place(self, seed: int) -> Place:
-        """A seed with its level; one that is not among the stream's seeds is where it would begin."""
-        return seed, dict(self.places).get(seed, self.curriculum.initial())
-
-    def _drawn(self, places: Sequence[Place], size: int, *purpose: object) -> list[Tensor]:
-        return [self.sequences.draw(generator(seed, *purpose), level["high"], size) for seed, level in places]
-
-    def _fresh(self, places: Sequence[Place], size: int, number: int, *purpose: object) -> Batch:
-        """One batch that is not trained on: inputs ``[S, size, T, F]``, targets ``[S, size, asked]``."""
-        inputs, targets = self._assembled([self._drawn(places, size, *purpose)], [number], places)
-        return inputs[0], targets[0]
-
-    def _assembled(self, drawn: Sequence[Sequence[Tensor]], numbers: Sequence[int], places: Sequence[Place]) -> Batch:
-        inputs, levels = self.sequences.inputs(drawn, numbers), [level for _, level in places]
-        first, count = self._heads_of([*self.levels, *levels])
-        targets = torch.full((*inputs.shape[:3], count), -1)
-        for batches, own in zip(targets, drawn):
-            for target, bits, level in zip(batches, own, levels):
-                begin, width = self.window(level)
-                target[:, begin - first : begin - first + width] = self.labels(bits, trained_ns(level))
-        return inputs.to(self.device), targets.to(self.device)
+        """The check at the end of a period: batches of all seeds on their present levels, ``[S, B, ...]`` each."""
 
     # ---- state
 
@@ -254,6 +183,6 @@ class PacedTask(StackedTask):
 
     def gather(self, order: Tensor) -> Batch:
         """See :class:`StackedTask`; makes the whole period."""
-        inputs, targets = self.slice(0, self.size, self.stream.sequences_an_update)
+        inputs, targets = self.slice(0, self.size, self.stream.examples_an_update)
         rows = torch.arange(order.shape[1], device=order.device)[:, None]
         return inputs.transpose(0, 1).flatten(1, 2)[rows, order], targets.transpose(0, 1).flatten(1, 2)[rows, order]

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lop_lightning.tasks.bit_sequences import BitSequences
+from lop_lightning.tasks.bit_streams import BitStream
 from lop_lightning.tasks.curricula import curriculum_class
 from lop_lightning.tasks.memory_labels import parity_labels
-from lop_lightning.tasks.paced import PacedStream
 
 
-class Parity(PacedStream):
-    """Parity of the last N bits, for every N that a seed is trained on; see :class:`PacedStream`.
+class Parity(BitStream):
+    """Parity of the last N bits, for every N that a seed is trained on; see :class:`BitStream`.
 
     With ``probability=uniform`` the answer is odd in half of the cases for odd N, in N/(2(N+1)) for even N.
 
     Args:
-        tasks: Periods at most; see :class:`PacedStream` for what a period is.
+        tasks: Periods at most; see :class:`BitStream` for what a period is.
         curriculum: ``cumulative``, ``sliding``, ``single``, ``none`` or ``adaptive``; see
             :mod:`lop_lightning.tasks.curricula` for these and their settings.
         start_n: Smallest N of all, at least 2.
@@ -27,7 +27,7 @@ class Parity(PacedStream):
         max_step: How many N an advance adds at most (``adaptive``).
         patience: Checks after which a range counts as slow to solve (``adaptive``).
         threshold: Accuracy above which N is solved.
-        heads: Which head N has: ``by_n``, ``position`` or ``auto`` (see :class:`PacedStream`).
+        heads: Which head N has: ``by_n``, ``position`` or ``auto`` (see :class:`BitStream`).
         batch_size: Sequences an update.
         updates_per_task: Updates of a period; in continuous time, for each number of repeats.
         check_batches: Batches of a check; in continuous time, for each number of repeats.
@@ -41,7 +41,7 @@ class Parity(PacedStream):
     Raises:
         ConfigError: a value is out of its range.
 
-    Source: see :class:`PacedStream`. There p is drawn anew for each sequence, too.
+    Source: see :class:`BitStream`. There p is drawn anew for each sequence, too.
     """
 
     def __init__(

@@ -21,9 +21,10 @@ GLOBAL = ("experiment", "scale")
 """Groups that set keys of other groups."""
 COMPANIONS = {
     **{f"model={name}": ("task=incremental_cifar", "task.source=synthetic") for name in ("convnet", "resnet18")},
-    **{f"model={name}": ("task=label_reshuffled_images",) for name in ("lstm", "gru")},
+    **{f"model={name}": ("task=label_reshuffled_images",) for name in ("lstm", "gru", "rnn")},
     **{f"task={name}": ("model=gru",) for name in ("language_reshuffle", "language_binary")},
     **{f"task={name}": ("model=leaky",) for name in ("parity", "dms")},
+    **{f"task={name}": ("model=lstm", "model.bidirectional=false") for name in ("familiarity", "scenes")},
     "model=leaky": ("task=parity",),
 }
 """What goes with options that cannot be chosen alone: networks of images or sequences, streams of tokens or bits."""
@@ -83,7 +84,7 @@ def nodes():
 GIVEN = {"self", "network", "optimizer", "execution", "input_shape", "output_size", "seeds", "chunk", "record",
          "directory", "run"}  # fmt: skip
 """Arguments that the program gives."""
-TOLD = ("vocabulary", "ragged", "timed", "heads")
+TOLD = ("vocabulary", "ragged", "timed", "heads", "read_every")
 """What a stream tells its network."""
 
 
@@ -119,5 +120,5 @@ def test_a_callback_of_ones_own_is_built_too(tmp_path):
     mine = {"_target_": "lightning.pytorch.callbacks.Timer", "interval": "step"}
     experiment = prepare(OmegaConf.merge(config, {"callbacks": {"mine": mine}}))
     names = [type(callback).__name__ for callback in experiment.callbacks]
-    own = ["KeepNetworks", "Evaluation", "EarlyStopping", "ContinualLearning", "FreshReference", "Curriculum"]
-    assert names == [*own, "Timer", "ProgressBar", "Checkpoint"]
+    own = ["KeepNetworks", "Evaluation", "EarlyStopping", "ContinualLearning", "FreshReference"]
+    assert names == [*own, "Curriculum", "Intervals", "Timer", "ProgressBar", "Checkpoint"]

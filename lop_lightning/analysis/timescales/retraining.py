@@ -22,8 +22,8 @@ from lop_lightning.networks import Network
 from lop_lightning.networks.base import Tracer
 from lop_lightning.randomness import stable_hash
 from lop_lightning.tasks import DelayedMatch, Parity
+from lop_lightning.tasks.bit_streams import BitStream
 from lop_lightning.tasks.curricula import level_of
-from lop_lightning.tasks.paced import PacedStream
 from lop_lightning.trees import Tree, tree_map
 
 Params = dict[str, Tensor]
@@ -133,7 +133,7 @@ def _groups(solved: Solved, ns: Sequence[int], batch_size: int) -> list[list[int
 
 def _stream(
     solved: Solved, ns: Sequence[int], periods: int, updates: int, check_batches: int, batch_size: int, seed: int
-) -> PacedStream:
+) -> BitStream:
     """Sequences as the network was trained on; every N is that of one seed."""
     make = {"parity": Parity, "dms": DelayedMatch}[solved.question]
     stream = make(
@@ -153,7 +153,7 @@ def _stream(
 
 
 def _trained(
-    network: Network, head: int, optimizer: Steps, stream: PacedStream, periods: int
+    network: Network, head: int, optimizer: Steps, stream: BitStream, periods: int
 ) -> Iterator[tuple[int, int, list[float]]]:
     """Trains a copy of a network for every seed; after each period its number, the updates made and the accuracies."""
     network, count = deepcopy(network), len(stream.seeds)
@@ -184,7 +184,7 @@ def _trained(
 
 
 @torch.no_grad()
-def _checked(tracer: Tracer, tensors: Params, stream: PacedStream, period: int) -> list[float]:
+def _checked(tracer: Tracer, tensors: Params, stream: BitStream, period: int) -> list[float]:
     tracer.eval()
     like, right = next(iter(tensors.values())), []
     answers = torch.vmap(lambda tensors, x: functional_call(tracer, tensors, (x,)).output.argmax(-1))

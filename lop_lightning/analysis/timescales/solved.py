@@ -9,8 +9,8 @@ from lop_lightning.analysis.networks import built, in_ranges, kept_solved, read_
 from lop_lightning.errors import LopError
 from lop_lightning.networks import Network
 from lop_lightning.tasks.bit_sequences import BitSequences
+from lop_lightning.tasks.bit_streams import BitStream
 from lop_lightning.tasks.memory_labels import Labels, dms_labels, parity_labels
-from lop_lightning.tasks.paced import PacedStream
 
 __all__ = ["QUESTIONS", "Solved", "load_solved", "solved_networks"]
 
@@ -82,8 +82,8 @@ def load_solved(run: str | Path, seed: int, n: int, trust: bool = False) -> Solv
     """
     kept = kept_solved(run, seed, n)
     network, stream = built(read_config(Path(run), trust, "trust=True allows it"), seed, kept["tensors"])
-    asks = [name for name, labels in QUESTIONS.items() if isinstance(stream, PacedStream) and stream.labels is labels]
-    if not isinstance(stream, PacedStream) or not asks:
+    asks = [name for name, labels in QUESTIONS.items() if isinstance(stream, BitStream) and stream.labels is labels]
+    if not isinstance(stream, BitStream) or not asks:
         raise LopError(f"{run} is no run of task=parity or task=dms")
     return Solved(
         network=network,

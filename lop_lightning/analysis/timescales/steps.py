@@ -48,14 +48,21 @@ def updates_to_solve(run: Run) -> pd.DataFrame:
 
 
 def solved_line(run: Run) -> str | None:
-    """How far the seeds of a curriculum run have come, in a line; ``None`` where there is no curriculum."""
-    if "solved_n" not in run.metrics():
+    """How far the seeds of a curriculum run, over N or R, have come, in a line; ``None`` where there is no curriculum.
+
+    Of a curriculum over R the line also says how many seeds have given an R up.
+    """
+    letter = next((letter for letter in "NR" if f"solved_{letter.lower()}" in run.metrics()), None)
+    if letter is None:
         return None
-    last = run.series("solved_n").ffill(axis=1).iloc[:, -1]
+    last = run.series(f"solved_{letter.lower()}").ffill(axis=1).iloc[:, -1]
     found = seed_interval(last)
     mean = f"{found.estimate:.1f}" + ("" if found.n < 2 else f" [{found.low:.1f}, {found.high:.1f}]")
     seeds = ", ".join(f"{int(n)}" for n in sorted(last))
-    return f"solved   N = {mean}, n = {found.n} (seed by seed {seeds}); N rises, so first and last tasks are not alike"
+    capped = int(run.series("capped").eq(1).any(axis=1).sum()) if letter == "R" else 0
+    gave_up = f"; {capped} of {found.n} did not solve an R within task.max_updates_per_r" if capped else ""
+    line = f"solved   {letter} = {mean}, n = {found.n} (seed by seed {seeds}){gave_up}"
+    return f"{line}; {letter} rises, so first and last tasks are not alike"
 
 
 def fresh_steps(runs: Sequence[Run]) -> pd.DataFrame:
