@@ -19,6 +19,7 @@ from benchmarks.cases import NARROW, PROBLEMS, WIDE, Problem, write_random_image
 from benchmarks.convolutional import convolutional
 from benchmarks.measure import Measured, bytes_of_an_update, copy_bandwidth, measure
 from benchmarks.plain_process import plain_update
+from benchmarks.plastic import plastic
 from benchmarks.recurrent import recurrent
 from benchmarks.timescales import timescales
 
@@ -49,6 +50,7 @@ def main() -> None:
         recurrent(console, folder, arguments.only)
     convolutional(console, arguments.only)
     timescales(console, arguments.only)
+    plastic(console, arguments.only)
     console.print(f"{time.monotonic() - begun:.0f} s, {_load()}")
     if arguments.out is not None:
         arguments.out.write_text(json.dumps([_plain_data(m) for m in measured], indent=1))

@@ -52,7 +52,7 @@ class _Diagonal(torch.autograd.Function):
 @torch.library.custom_op("lop::diagonal_forward", mutates_args=())
 def forward_pass(a0: Tensor, g: Tensor, f: str) -> tuple[Tensor, Tensor]:
     """See :func:`run`."""
-    apply, a = FORWARD[f], a0.transpose(0, 1).contiguous()
+    apply, a = FORWARD[f], a0.transpose(0, 1).clone(memory_format=torch.contiguous_format)  # written to
     h, gates = torch.empty_like(a), g.transpose(0, 1).contiguous()
     before: Tensor | None = None
     for sums, made, gate in zip(a.unbind(), h.unbind(), gates.unbind()):
@@ -67,7 +67,8 @@ def forward_pass(a0: Tensor, g: Tensor, f: str) -> tuple[Tensor, Tensor]:
 def backward_pass(dh: Tensor, g: Tensor, h: Tensor, f: str) -> tuple[Tensor, Tensor]:
     """Gradients of a0 and g, given that of h."""
     apply, (made, gates) = BACKWARD[f], (t.transpose(0, 1).contiguous() for t in (h, g))
-    flowing, da, dg = dh.transpose(0, 1).clone(), torch.empty_like(made), torch.zeros_like(g)
+    flowing = dh.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+    da, dg = torch.empty_like(made), torch.zeros_like(g)
     into, given, states, gate = flowing.unbind(), da.unbind(), made.unbind(), gates.unbind()
     for t in range(len(into) - 1, -1, -1):
         apply(into[t], states[t], given[t])

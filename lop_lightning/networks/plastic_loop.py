@@ -1,4 +1,4 @@
-"""Plastic layers frame by frame, exactly as their formulas have it: slow, in all variants, and with P at every frame."""
+"""Plastic layers frame by frame, as their formulas have it: slow, in all variants, and with P at every frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class UpdateRule:
     ============== ============================================================
     ``plain``      P ← λ P + η ∘ C
     ``normalised`` as ``plain``, then each row is divided by its Euclidean norm
-    ``oja``        P ← λ P + η ∘ (C + h² ∘ P), h² along the rows' units
+    ``oja``        P ← λ P + η ∘ (C + h² ∘ P), each row with its unit's h²
     ============== ============================================================
 
     and then, with ``bound=tanh``, P ← tanh(P).
