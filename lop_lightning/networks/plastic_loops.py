@@ -88,6 +88,11 @@ class Powers:
         self.whole = powers[:, frames, None, :, None]  # [D, 1, H, 1]
 
 
+def _by_movie(x: Tensor, frames: int) -> Tensor:
+    """``x [D, J·C, b, F]`` as ``[J, D, b, C, F]``, each chunk in one piece."""
+    return x.unflatten(1, (-1, frames)).permute(1, 0, 3, 2, 4).contiguous()
+
+
 def active(ends: list[int], frames: int, chunks: int) -> list[int]:
     """How many networks, the longest first, are still in their sequence at the start of each chunk."""
     return [sum(end > number * frames for end in ends) for number in range(chunks)]
@@ -103,7 +108,7 @@ def forwards(
     """
     apply, pairs = FORWARD[f], Pairs.of(frames, x.device, by_first=True)
     powers, products = Powers(log_decay, frames, pairs), pairs.products(x, frames)
-    by_movie = x.transpose(1, 2).contiguous()  # [D, b, T, F]
+    by_movie = _by_movie(x, frames)
     chunks, turned = starts.shape[1], eta.transpose(1, 2)
     counts, now = active(ends, frames, chunks), torch.zeros_like(starts[:, 0])  # R
     steps: list[tuple[Tensor, ...]] = []
@@ -117,7 +122,7 @@ def forwards(
             local_a, local_h, local_k = (a0.new_empty(size, k, *a0.shape[2:]) for size in sizes)
             steps = list(_pushes(local_a, local_h, local_k))
         place = slice(number * frames, (number + 1) * frames)
-        read, begun, state = by_movie[:k, :, place].flatten(0, 1), a0[:k, place].transpose(0, 1), now[:k]
+        read, begun, state = by_movie[number, :k].flatten(0, 1), a0[:k, place].transpose(0, 1), now[:k]
         if number:
             seen = torch.bmm(read, (eta[:k, None] * state).flatten(0, 1).transpose(1, 2))
             seen = seen.unflatten(0, (k, movies)).permute(2, 0, 1, 3)  # [C, k, b, H]
@@ -169,9 +174,10 @@ def backwards(
     """Fills ``into`` from ``coming`` = ∂L/∂h ``[D, J·C, b, H]`` and what :func:`forwards` made."""
     apply, pairs = BACKWARD[f], Pairs.of(frames, x.device, by_first=False)
     powers, products = Powers(log_decay, frames, pairs), pairs.products(x, frames)
-    by_movie, turned = x.transpose(1, 2).contiguous(), eta.transpose(1, 2)
+    by_movie, turned = _by_movie(x, frames), eta.transpose(1, 2)
     flowing = coming.clone()  # becomes ∂L/∂h with what comes through P
     carried = torch.zeros_like(starts[:, 0])  # ∂L/∂R at the end of the chunk
+    by_pairs = torch.zeros_like(turned, memory_format=torch.contiguous_format)  # their share of ∂L/∂ηᵀ
     counts, many, movies = active(ends, frames, starts.shape[1]), len(pairs.s), a0.shape[2]
     steps: list[tuple[Tensor, ...]] = []
     for number in reversed(range(len(counts))):
@@ -182,7 +188,7 @@ def backwards(
             d_h, l_h, d_a, l_k = (a0.new_empty(size, k, *a0.shape[2:]) for size in (frames, frames, frames, many))
             steps = list(_pulls(d_h, l_h, d_a, l_k))
         place = slice(number * frames, (number + 1) * frames)
-        read, start, flow = by_movie[:k, :, place].flatten(0, 1), starts[:k, number], carried[:k]
+        read, start, flow = by_movie[number, :k].flatten(0, 1), starts[:k, number], carried[:k]
         seen = torch.bmm(read, flow.flatten(0, 1).transpose(1, 2)).unflatten(0, (k, movies)).permute(2, 0, 1, 3)
         torch.addcmul(flowing[:k, place].transpose(0, 1), seen, powers.to_end[:k].transpose(0, 1), out=d_h)
         l_h.copy_(h[:k, place].transpose(0, 1))
@@ -195,7 +201,7 @@ def backwards(
         # Through the pairs within the chunk, then through R at its start.
         paired = l_h.index_select(0, pairs.s).mul_(d_a.index_select(0, pairs.t)).transpose(0, 1)
         paired = (paired * powers.by_pair[:k]).flatten(1, 2)  # [k, P·b, H]
-        into.eta[:k].baddbmm_(paired.transpose(1, 2), products[:k, number].flatten(1, 2))
+        by_pairs[:k].baddbmm_(products[:k, number].flatten(1, 2).transpose(1, 2), paired)
         entered = (d_a.permute(1, 2, 0, 3) * powers.by_frame[:k].transpose(1, 2)).flatten(0, 1)
         outer = torch.bmm(entered.transpose(1, 2), read).unflatten(0, (k, movies))
         if into.x is not None:
@@ -210,6 +216,7 @@ def backwards(
         flow.mul_(powers.whole[:k]).addcmul_(eta[:k, None], outer)
         if truncation and place.start % truncation == 0:
             flow.zero_()
+    into.eta.add_(by_pairs.transpose(1, 2))
     time = torch.arange(a0.shape[1], device=x.device)
     time = (time % truncation if truncation else time).to(a0.dtype)
     reached, left = ((a - a0) * into.a).sum(2), ((flowing - coming) * h).sum(2)  # [D, T, H]
