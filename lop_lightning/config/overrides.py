@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -28,7 +29,7 @@ def config_directory() -> Path:
 
 def plainly(arguments: Sequence[str]) -> list[str]:
     """Arguments as Hydra wants them: ``+scale=smoke``, which reads as what it is, becomes ``scale=smoke``."""
-    return [argument.removeprefix("+") if argument.startswith("+scale=") else argument for argument in arguments]
+    return [one.removeprefix("+") if one.startswith(("+scale=", "+preset=")) else one for one in arguments]
 
 
 def parse(arguments: Sequence[str]) -> list[Override]:
@@ -68,8 +69,13 @@ def jobs(overrides: Sequence[Override]) -> list[list[str]]:
 
 
 def command_of(argument: str) -> str:
-    """``sweep`` of ``+sweep=NAME`` or ``sweep=NAME``, ``tune`` likewise; nothing for a setting of a run."""
-    key = argument.removeprefix("+").partition("=")[0]
+    """``sweep`` of ``+sweep=NAME`` or ``sweep=NAME``, ``tune`` likewise; nothing for a setting of a run.
+
+    ``experiment=NAME`` is a sweep where that is the name of none but a sweep of experiments.
+    """
+    key, _, name = argument.removeprefix("+").partition("=")
+    if key == "experiment" and name in options_of("sweep") and name not in options_of("experiment"):
+        return "sweep" if key in table_of("sweep", name) else ""
     return key if key in COMMANDS else ""
 
 
@@ -92,6 +98,9 @@ def composed(arguments: Sequence[str]) -> DictConfig:
     keys = [o for o in overrides if o.key_or_group not in groups and not o.key_or_group.startswith(of_hydra)]
     try:
         with initialize_config_dir(str(config_directory()), version_base="1.3"):
+            for override in overrides:
+                if override.key_or_group == "preset" and not override.is_sweep_override():
+                    _check_preset(override, chosen)
             skeleton = compose("config", chosen) if keys else None
             for override in keys:
                 _check_key(override, skeleton, list(groups))
@@ -117,6 +126,12 @@ def options_of(group: str) -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
+def table_of(group: str, option: str) -> dict[str, Any]:
+    """What ``conf/<group>/<option>.yaml`` says; nothing where that is no table."""
+    found = yaml.safe_load((config_directory() / group / f"{option}.yaml").read_text(encoding="utf-8"))
+    return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
+
+
 def _check_group(override: Override, groups: dict[str, list[str]]) -> None:
     name = override.key_or_group
     if name not in groups:
@@ -127,6 +142,19 @@ def _check_group(override: Override, groups: dict[str, list[str]]) -> None:
             shown, options = as_written(value), groups[name]
             raise LopError(
                 f"{name}={shown} is not legal: expected one of {', '.join(options)}{nearest(shown, options)}"
+            )
+
+
+def _check_preset(override: Override, chosen: Sequence[str]) -> None:
+    """A preset sets keys of what the other options of ``chosen`` have; it adds none."""
+    plain = compose("config", [line for line in chosen if line != override.input_line])
+    for group, keys in table_of("preset", str(override.value())).items():
+        missing = [key for key in keys if key not in plain[group]] if isinstance(keys, dict) else []
+        if missing:
+            fit = [option for option in options_of(group) if {*keys} <= {*table_of(group, option)}]
+            raise LopError(
+                f"{override.input_line} is not legal with {group}={plain[group].name}, which has no key {missing[0]}: "
+                f"expected {group}={' or '.join(fit)}"
             )
 
 

@@ -1,19 +1,19 @@
-"""Ready sweeps: ``+sweep=NAME`` stands for the lists of values in ``conf/sweep/NAME.yaml``."""
+"""Ready sweeps: ``+sweep=NAME`` stands for the lists of values in ``conf/sweep/NAME.yaml``.
+
+So does ``experiment=NAME`` where these are experiments and none of them has that name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lop_lightning.config.overrides import COMMANDS, command_of, config_directory, options_of
+from lop_lightning.config.overrides import COMMANDS, command_of, options_of, table_of
 from lop_lightning.errors import LopError, as_written, check_choice
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
-    """A command line in which every ``+sweep=NAME`` is replaced by ``key=value,value,…``, a sweep as Hydra has it.
+    """A command line in which every sweep's name is replaced by ``key=value,value,…``, a sweep as Hydra has it.
 
     Raises:
         LopError: there is no such sweep, its file is no table of lists, or a key of it is set on the command line too.
@@ -40,10 +40,9 @@ def read_options(command: str, name: str) -> dict[str, Any]:
         LopError: there is no such file, or it is no table.
     """
     check_choice(command, name, options_of(command))
-    found = yaml.safe_load(Path(config_directory() / command / f"{name}.yaml").read_text(encoding="utf-8"))
-    if not isinstance(found, dict) or not found:
+    if not (found := table_of(command, name)):
         raise LopError(f"conf/{command}/{name}.yaml is no table of keys")
-    return {str(key): value for key, value in found.items()}
+    return found
 
 
 def command_options() -> dict[str, list[str]]:

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import yaml
-
-from lop_lightning.config.overrides import config_directory, config_groups, options_of
+from lop_lightning.config.overrides import config_groups, options_of, table_of
 from lop_lightning.errors import LopError
 
-_OF_OTHERS = ("experiment", "scale")
+_OF_OTHERS = ("experiment", "preset", "scale")
 """Groups whose options name no ``_target_`` of their own."""
 
 
@@ -54,9 +52,7 @@ def own_value(group: str, target: str, key: str) -> Any:
 
 def _options(group: str) -> Iterator[dict[str, Any]]:
     for option in options_of(group):
-        text = (config_directory() / group / f"{option}.yaml").read_text(encoding="utf-8")
-        if isinstance(node := yaml.safe_load(text), dict):
-            yield node
+        yield table_of(group, option)
 
 
 def _walk(node: Any, path: str) -> Iterator[tuple[str, str, Any]]:

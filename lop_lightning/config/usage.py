@@ -12,8 +12,10 @@ lop trains networks on a stream of tasks, many seeds at once, and records what t
   lop task=gmm algo=cbp seeds=10             choose options of groups, set keys
   lop algo=cbp algo.replacement_rate=1e-3    a key of a group
   lop experiment=dohare2024/permuted_mnist/cbp +scale=laptop      a published setting, in minutes; smoke: in seconds
+  lop experiment=hebbian/memo_ma_100 preset=original   an experiment, with the authors' own training instead of ours
   lop -m algo=bp,l2,cbp optimizer.lr=1e-2,1e-3        all combinations, one after another
   lop -m +sweep=step_sizes algo=cbp          a ready sweep: conf/sweep/step_sizes.yaml has its lists of values
+  lop -m experiment=hebbian/batch            a ready sweep of experiments goes by its name too
   lop -m +tune=step_size algo=bp,cbp         a search on seeds of its own, then the best on seeds=
   lop --rerun RUN                            the same once more, in reruns/ (or runs_dir=): is it the same, bit for bit?
   lop -m hardware=local ...                  the same on all cores of this machine, a job each
@@ -30,12 +32,15 @@ All keys and their values: lop --cfg job, with any settings behind it. Of Hydra 
 
 
 def usage() -> str:
-    """The text, with the options as they are in ``conf/``; those in folders are listed folder by folder."""
-    lines = []
-    for group, options in {**config_groups(), **command_options()}.items():
+    """The text, with the options as they are in ``conf/``; those in folders are listed folder by folder.
+
+    Of sweeps and searches, which are few, the outermost folders have a line each.
+    """
+    lines, commands = [], command_options()
+    for group, options in {**config_groups(), **commands}.items():
         folders: dict[str, list[str]] = {}
         for option in options:
-            folder, _, name = option.rpartition("/")
-            folders.setdefault(f"{group}/{folder}" if folder else group, []).append(name)
+            *parents, name = option.split("/", 1) if group in commands else option.rsplit("/", 1)
+            folders.setdefault("/".join([group, *parents]), []).append(name)
         lines += [f"{folder}: {', '.join(names)}" for folder, names in sorted(folders.items())]
     return TEXT.format(groups="\n".join(lines))

@@ -88,7 +88,7 @@ def backward_pass(
     ends, frames, steps = lengths[order].tolist(), chunk_frames(truncation), a0.shape[1]
     if ends[-1] < steps:  # what is after the end is no function of anything
         dh = dh.clone()
-        for row, end in zip(torch.arange(len(dh))[order].tolist(), ends):
+        for row, end in zip(torch.arange(len(dh), device=dh.device)[order].tolist(), ends):
             dh[row, end:] = 0
     dh, begun, read, h, a = (_padded(t[order], frames) for t in (dh, a0, x, h, a))
     into = Gradients(
