@@ -34,9 +34,7 @@ NETWORKS: dict[str, NetworkFactory] = {
 class Run:
     """Networks of ours in training at R = 1, movies of 100 scenes of 4 frames; a chunk at a time."""
 
-    def __init__(
-        self, network: NetworkFactory, batch: int, seeds: Sequence[int] = (0,), device: str = "cpu"
-    ) -> None:
+    def __init__(self, network: NetworkFactory, batch: int, seeds: Sequence[int] = (0,), device: str = "cpu") -> None:
         self.stream = Scenes(batch_size=batch, updates_per_task=UPDATES, seeds=seeds, chunk=UPDATES)
         self.stream.device = torch.device(device)
         self.learner = Backprop(network, Adam(LR, clip=CLIP))
@@ -72,7 +70,9 @@ def plastic(console: Console, only: str = "") -> None:
 
 def on_device(console: Console, device: str) -> None:
     """Prints wall-clock movies a second of networks on a device."""
-    table = Table("network", title=f"plastic networks on {device}: movies a second, data included", title_justify="left")
+    table = Table(
+        "network", title=f"plastic networks on {device}: movies a second, data included", title_justify="left"
+    )
     for seeds in (1, 10, 100):
         table.add_column(f"{seeds} seeds", justify="right")
     for name, network in NETWORKS.items():

@@ -33,7 +33,7 @@ from lop_lightning.algos.step import Backward, Step
 from lop_lightning.algos.task_ends import end_task
 from lop_lightning.errors import ConfigError
 from lop_lightning.networks import HiddenLayer, Network, NetworkFactory, Trace
-from lop_lightning.networks.base import Tracer, traced
+from lop_lightning.networks.base import Tracer, stacked_constants, traced
 from lop_lightning.optimizers import Optimizer
 from lop_lightning.optimizers.base import Params
 from lop_lightning.tasks.base import Chunk, StreamSpec
@@ -114,7 +114,7 @@ class Learner(Method, L.LightningModule):
         self.asked: tuple[int, int] | None = None
         network = fitting_network(self.build, self.seeds[0], spec)
         self.layers: tuple[HiddenLayer, ...] = network.hidden_layers()
-        self.output_parameters = network.output_parameters()
+        self.output_parameters, self.remedy = network.output_parameters(), network.remedy
         # In a tuple, so that it is no submodule: Lightning would move its weightless parameters to the device.
         self._tracer = (Tracer(network.to("meta").train()),)
         silent = Tracer(deepcopy(network).eval())
@@ -172,8 +172,7 @@ class Learner(Method, L.LightningModule):
                 count = len(noise)
             x, y = chunk.inputs[done : done + count], chunk.targets[done : done + count]
             measured.append(self._lifted.run(bound, x, y, chunk.active_outputs, noise))
-            population.updates += count
-            done += count
+            population.updates, done = population.updates + count, done + count
             if population.updates == due:
                 self.event(population)
         if chunk.ends_task and not chunk.self_paced:
@@ -192,6 +191,10 @@ class Learner(Method, L.LightningModule):
     def outputs(self, population: Population, inputs: Tensor) -> Tensor:
         """Outputs ``[S, N, outputs]`` of all networks on ``inputs [S, N, ...]``."""
         return self._forward.outputs(population.tensors, inputs)
+
+    def constants(self, population: Population) -> dict[tuple[str, str], Tensor]:
+        """See :meth:`Network.constants`, of all networks ``[S]``."""
+        return stacked_constants(self._tracer[0], population.tensors)
 
     def network(self, seed: int) -> Network:
         """The plain module of one seed, with a copy of its parameters and buffers, in evaluation mode."""

@@ -199,7 +199,7 @@ class ContinualLearning(L.Callback):
             if self.nonfinite == "stop":
                 raise Diverged(
                     f"seed {seed} diverged: its loss is {loss[first, row].item()} in task {chunk.begin.task + 1}/"
-                    f"{self.stream.tasks}, update {update} of the task; lower optimizer.lr, or set "
+                    f"{self.stream.tasks}, update {update} of the task; {self.learner.remedy}; or set "
                     "callbacks.continual.nonfinite=drop to go on without such seeds"
                 )
             self.dropped[seed] = update

@@ -162,12 +162,14 @@ def _named(learner: Learner, prefix: str, loss: Tensor, share: Tensor) -> Iterat
 
 
 def on_weights(learner: Learner, population: Population, initial: Params) -> Iterator[Measurement]:
-    """Weight magnitude, norm and distance from initialisation, of the network and of each layer."""
+    """Weight magnitude, norm and distance from initialisation, of the network and of each layer; its constants."""
     for layer, names in _places(learner, population.params):
         now, then = ({n: p[n] for n in names} for p in (population.params, initial))
         yield "weight_magnitude", layer, m.weight_magnitude(now, 1)
         yield "weight_norm", layer, m.weight_norm(now, 1)
         yield "distance_from_initialisation", layer, m.distance_from_initialisation(now, then, 1)
+    for (name, layer), values in learner.constants(population).items():
+        yield name, layer, values
 
 
 def on_first_update(learner: Learner, population: Population, chunk: Chunk) -> Iterator[Measurement]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,12 @@ class Network(nn.Module, ABC):
 
     Subclasses take ``input_shape`` and ``output_size`` (from the stream) and their own settings, and implement
     :meth:`trace` and :meth:`hidden_layers`. Fresh weights come from the global generator, seeded by the caller.
+
+    Attributes:
+        remedy: What may keep the loss finite where it has not stayed so, in settings.
     """
+
+    remedy: ClassVar[str] = "lower optimizer.lr"
 
     @abstractmethod
     def trace(self, inputs: Tensor) -> Trace:
@@ -89,6 +95,18 @@ class Tracer(nn.Module):
         return self.network.trace(inputs)
 
 
+class Constants(nn.Module):
+    """Makes a network's constants callable through ``functional_call``."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self) -> dict[tuple[str, str], Tensor]:
+        """See :meth:`Network.constants`."""
+        return self.network.constants()
+
+
 class Unroller(nn.Module):
     """Makes a recurrent network's steps callable through ``functional_call``."""
 
@@ -127,6 +145,17 @@ def stacked_trace(tracer: Tracer, tensors: dict[str, Tensor], inputs: Tensor, lo
 def traced(tracer: Tracer, tensors: dict[str, Tensor], inputs: Tensor) -> Trace:
     """The trace of the network whose parameters and buffers are ``tensors``."""
     return functional_call(tracer, {f"network.{name}": tensor for name, tensor in tensors.items()}, (inputs,))
+
+
+@torch.no_grad()
+def stacked_constants(tracer: Tracer, tensors: dict[str, Tensor]) -> dict[tuple[str, str], Tensor]:
+    """What :meth:`Network.constants` gives for S networks with stacked parameters and buffers, ``[S]`` each."""
+    module = Constants(tracer.network)
+
+    def one(tensors: dict[str, Tensor]) -> dict[tuple[str, str], Tensor]:
+        return functional_call(module, {f"network.{name}": t for name, t in tensors.items()}, ())
+
+    return torch.vmap(one)(tensors)
 
 
 NetworkFactory = Callable[..., Network]

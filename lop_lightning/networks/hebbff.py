@@ -11,7 +11,7 @@ from torch import Tensor
 from lop_lightning.errors import ConfigError, check_choice, check_count, check_flag, check_number
 from lop_lightning.networks.layers import Draw, HiddenLayer
 from lop_lightning.networks.plastic import PlasticLayer
-from lop_lightning.networks.plastic_network import PlasticNetwork, features, readout
+from lop_lightning.networks.plastic_network import UNSTABLE, PlasticNetwork, features, readout
 from lop_lightning.networks.plasticity import DECAYS, LEAST_DECAY, SIGNS, Draws, Plasticity, constant
 
 
@@ -44,6 +44,8 @@ class HebbFF(PlasticNetwork):
     Source: Tyulmankov, Yang & Abbott (2022), "Meta-learning synaptic plasticity and memory addressing for continual
     familiarity detection"; spec, section 2.3.
     """
+
+    remedy = UNSTABLE.format("the size of model.eta_init or model.decay_init")
 
     def __init__(
         self,

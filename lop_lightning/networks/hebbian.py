@@ -21,7 +21,7 @@ from lop_lightning.errors import ConfigError, check_flag, check_number
 from lop_lightning.networks import plastic_steps
 from lop_lightning.networks.layers import FanOut
 from lop_lightning.networks.plastic import PlasticLayer
-from lop_lightning.networks.plastic_network import PlasticNetwork, features, readout
+from lop_lightning.networks.plastic_network import UNSTABLE, PlasticNetwork, features, readout
 from lop_lightning.networks.plasticity import (
     MEMORYLESS,
     Draws,
@@ -61,6 +61,8 @@ class Memo(PlasticNetwork):
 
     Source: the hybrid memory-plasticity system; spec, sections 2.1 and 3.
     """
+
+    remedy = UNSTABLE.format("model.eta_init_scale or model.decay_init")
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from lop_lightning.networks.hebbian import check_lists, check_widths
 from lop_lightning.networks.layers import Draw
 from lop_lightning.networks.plastic import PlasticLayer
 from lop_lightning.networks.plastic_loop import UpdateRule
-from lop_lightning.networks.plastic_network import PlasticNetwork, features, readout
+from lop_lightning.networks.plastic_network import UNSTABLE, PlasticNetwork, features, readout
 from lop_lightning.networks.plasticity import LEAST_DECAY, SHAPES, Draws, Plasticity, constant, sizes
 
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
@@ -50,6 +50,8 @@ class MPN(PlasticNetwork):
     Source: Aitken & Mihalas (2023), "Neural population dynamics of computing with synaptic modulations", eLife 83035;
     spec, section 2.3. The initial W and biases are ours.
     """
+
+    remedy = UNSTABLE.format("model.decay_max")
 
     def __init__(
         self,

@@ -18,6 +18,10 @@ from lop_lightning.networks.time import in_sequence, pick
 from lop_lightning.networks.unrolled import Unrolled
 
 
+UNSTABLE = "λ or η of a plastic layer may be unstable: lower {}, or optimizer.lr, or set optimizer.clip=1"
+"""The remedy of plastic networks, with the settings that λ and η begin with."""
+
+
 class PlasticNetwork(Network):
     """Plastic layers over a sequence, one after another, and a linear readout of the last one's units.
 

@@ -246,9 +246,15 @@ def test_plastic_weights_of_some_frames():
 def test_constants():
     network = made("dyn_ro", hetero_rates=[1, 0])
     eta = network.layers[0].eta
-    expected = {("decay", "layers.0"): 0.7310585786, ("eta_mean", "layers.0"): eta.mean(),
-                ("eta_std", "layers.0"): eta.std(correction=0), ("eta_norm", "layers.0"): eta.norm(),
-                ("eta_mean", "layers.1"): -0.5, ("eta_std", "layers.1"): 0.0, ("eta_norm", "layers.1"): 0.5}  # fmt: skip
+    expected = {
+        ("decay", "layers.0"): 0.7310585786,
+        ("eta_mean", "layers.0"): eta.mean(),
+        ("eta_std", "layers.0"): (eta - eta.mean()).square().mean().sqrt(),
+        ("eta_norm", "layers.0"): eta.norm(),
+        ("eta_mean", "layers.1"): -0.5,
+        ("eta_std", "layers.1"): 0.0,
+        ("eta_norm", "layers.1"): 0.5,
+    }
     found = network.constants()
     assert set(found) == set(expected)
     for key, value in expected.items():
@@ -427,5 +433,5 @@ def test_a_wrong_setting_is_one_line(name, settings, line):
 
 
 def test_the_readout_of_ordinary_layers_has_one_plastic_type():
-    with pytest.raises(ConfigError, match="plastic_types.*1 of them"):
+    with pytest.raises(ConfigError, match=r"plastic_types.*1 of them"):
         NonlinearReadout((FRAMES, FEATURES), 1, plastic_types=["M", "A"])

@@ -330,7 +330,7 @@ def test_frames_that_are_not_written_only_decay():
 
 
 def test_rates_as_the_command_line_has_them():
-    names = {1: "matrix", 1.0: "matrix", 0.5: "post", 0: "scalar", "pre": "pre", "matrix": "matrix"}
+    names = {1: "matrix", 0.5: "post", 0: "scalar", "pre": "pre", "matrix": "matrix"}
     assert all(rate_shape("hetero_rates", rate) == shape for rate, shape in names.items())
     for wrong in (2, True, "row", None, 0.25, [1]):
         with pytest.raises(ConfigError, match=r"hetero_rates=.*is not legal"):
