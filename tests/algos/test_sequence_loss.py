@@ -1,4 +1,4 @@
-"""The loss of sequences with a reading after every scene: by hand, with padding, and what is measured of each sequence."""
+"""The loss of sequences with a reading after every scene, and what is measured of each: by hand, with padding."""
 
 import math
 

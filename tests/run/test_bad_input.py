@@ -12,7 +12,7 @@ from lop_lightning.experiment import prepare
 
 FEW = ("task=gmm", "seeds=2", "hardware.compile=false")  # each setting is parsed three times, and that takes time
 BAD = {  # arguments → what the line must say
-    "algo=cbq": ["algo=cbq", "bp, cbp, curriculum, head_reset, l2, ", "did you mean 'cbp'?"],
+    "algo=cbq": ["algo=cbq", "bp, cbp, curriculum, head_reset, hebbian, l2, ", "did you mean 'cbp'?"],
     "task=gmn": ["task=gmn", "did you mean 'gmm'?"],
     "algoo=bp": ["algoo is no key", "did you mean 'algo'?"],
     "cbp": ["'cbp' is no setting", "did you mean 'algo=cbp'?"],

@@ -90,7 +90,7 @@ def test_help(lop):
     assert code == 0
     for words in (
         "lop task=gmm algo=cbp",
-        "algo: bp, cbp, curriculum, head_reset, l2",
+        "algo: bp, cbp, curriculum, head_reset, hebbian, l2",
         "hardware: cpu, gpu",
         "lop --cfg job",
         "submitit",

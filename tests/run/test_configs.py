@@ -17,7 +17,7 @@ OPTIONS = [(group, option) for group, options in config_groups().items() for opt
 DIFFERS = {"optimizer/momentum": {"momentum"}, "hardware/slurm_gpu/launcher": {"gpus"}}
 """Keys that a YAML sets to another value than its class, as its first line says."""
 
-GLOBAL = ("experiment", "scale")
+GLOBAL = ("experiment", "preset", "scale")
 """Groups that set keys of other groups."""
 COMPANIONS = {
     **{f"model={name}": ("task=incremental_cifar", "task.source=synthetic") for name in ("convnet", "resnet18")},

@@ -1,4 +1,4 @@
-"""Runs of plastic networks: cuts change nothing, any method runs inside, λ and η are in the record, and what breaks says so."""
+"""Runs of plastic networks: cuts change nothing, any method runs inside, λ and η are recorded, trouble has a line."""
 
 import pandas as pd
 import pytest
