@@ -108,7 +108,8 @@ def test_every_room_and_every_command_is_installed(wheel, installed):
     archive = zipfile.ZipFile(wheel)
     (entries,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
     scripts = {line.partition(" ")[0] for line in archive.read(entries).decode().splitlines()[1:] if line}
-    assert scripts == {"lop", "lop-status", "lop-report", "lop-analyse", "lop-prepare", "lop-timescales", "lop-wandb"}
+    assert scripts == {"lop", "lop-status", "lop-report", "lop-analyse", "lop-hebbian", "lop-prepare", "lop-timescales",
+                       "lop-wandb"}  # fmt: skip
     assert {path.name for path in (installed / "bin").iterdir()} == scripts
 
 

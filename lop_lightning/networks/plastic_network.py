@@ -17,7 +17,6 @@ from lop_lightning.networks.plasticity import MEMORYLESS, drawn
 from lop_lightning.networks.time import in_sequence, pick
 from lop_lightning.networks.unrolled import Unrolled
 
-
 UNSTABLE = "λ or η of a plastic layer may be unstable: lower {}, or optimizer.lr, or set optimizer.clip=1"
 """The remedy of plastic networks, with the settings that λ and η begin with."""
 

@@ -26,7 +26,18 @@ NAMES = {
     "highest_n": ("Largest N trained", "N"),
     "solved_n": ("Largest N solved so far", "N"),
     "heads": ("Readouts trained", "heads"),
-    "check_accuracy": ("Accuracy at the test, mean over heads", "fraction correct"),
+    "check_accuracy": ("Accuracy at the test, mean over what is asked", "fraction correct"),
+    "trained_r": ("Repeat interval R trained", "R"),
+    "solved_r": ("Largest R solved so far", "R"),
+    "streak": ("Movies in a row that were right", "movies"),
+    "solved_after": ("Updates on R until it was solved", "updates"),
+    "capped": ("Given up", "0 or 1"),
+    "true_positive_rate": ("Familiar scenes called familiar", "fraction of familiar scenes"),
+    "false_positive_rate": ("Novel scenes called familiar", "fraction of novel scenes"),
+    "decay": ("Decay of the plastic matrix", "λ"),
+    "eta_mean": ("Plastic learning rate, mean", "η"),
+    "eta_std": ("Plastic learning rate, standard deviation", "η"),
+    "eta_norm": ("Plastic learning rate, norm", "‖η‖₂"),
     "gradient_norm": ("Gradient norm", "‖∂L/∂W‖₂"),
     "weight_magnitude": ("Weight magnitude", "mean |w|"),
     "weight_norm": ("Weight norm", "‖W‖₂"),
@@ -72,6 +83,7 @@ FRACTIONS = (
     "feature_duplication",
     "gate_closed",
     "gate_open",
+    "positive_rate",
 )
 DECADES_SPAN = 30.0
 """A positive metric whose seed mean spans more than this ratio over the stream gets a logarithmic axis."""

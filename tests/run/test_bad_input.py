@@ -16,7 +16,7 @@ BAD = {  # arguments → what the line must say
     "task=gmn": ["task=gmn", "did you mean 'gmm'?"],
     "algoo=bp": ["algoo is no key", "did you mean 'algo'?"],
     "cbp": ["'cbp' is no setting", "did you mean 'algo=cbp'?"],
-    "model=null": ["model=null", "linear, lstm, mlp"],
+    "model=null": ["model=null", "lstm, memo, mlp"],
     "experiment=null": ["experiment=null"],
     "model=[mlp,linear]": ["model=['mlp', 'linear']"],
     "~optimizer": ["optimizer=null", "adamw"],

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from lop_lightning import train
 from lop_lightning.config import composed, jobs, parse
+from lop_lightning.config.overrides import options_of
 
 SHORT = [setting for setting in TINY if not setting.startswith("optimizer")]
 
@@ -96,7 +97,14 @@ def test_help(lop):
         "submitit",
     ):
         assert words in out
-    assert len(out.splitlines()) <= 55  # a line a group, a folder of experiments or of sweeps
+    assert len(out.splitlines()) <= 55  # a line a group, a folder of experiments, or all sweeps of a study
+    assert "\nsweep/recurrent_lop: imagenet_binary/methods, lang_binary/lstm_methods, " in out
+    named = {
+        word for line in out.splitlines() if line.startswith("sweep") for word in line.partition(": ")[2].split(", ")
+    }
+    assert {name.partition("/")[2] or name for name in options_of("sweep")} == named  # none is left out
+    for words in ("preset: original\n", "experiment/hebbian: dyn_ro_ma_100, ", "lop -m experiment=hebbian/batch"):
+        assert words in out
 
 
 def test_show_the_configuration(lop):

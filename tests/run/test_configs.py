@@ -26,8 +26,10 @@ COMPANIONS = {
     **{f"task={name}": ("model=leaky",) for name in ("parity", "dms")},
     **{f"task={name}": ("model=lstm", "model.bidirectional=false") for name in ("familiarity", "scenes")},
     "model=leaky": ("task=parity",),
+    **{f"model={name}": ("task=scenes",) for name in ("memo", "nonl_ro", "dyn_ro", "stack", "hebbff", "mpn")},
+    "preset=original": ("experiment=hebbian/memo_m_50",),
 }
-"""What goes with options that cannot be chosen alone: networks of images or sequences, streams of tokens or bits."""
+"""What goes with options that cannot be chosen alone: of images or sequences, streams of tokens, bits or movies."""
 
 
 def chosen(group, option):

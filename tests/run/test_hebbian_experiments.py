@@ -139,7 +139,7 @@ def test_a_run_of_the_preset_in_small(tmp_path):
     directory = train.run(OmegaConf.merge(config, {"hardware": {"threads": 1}}))
     assert [value for *_, value in rows(directory, "trained_r", 4)] == [1, 2]
     assert [value for *_, value in rows(directory, "solved_r", 4)] == [0, 0]
-    assert [value for *_, value in rows(directory, "capped", 4)][0] == 1
+    assert next(value for *_, value in rows(directory, "capped", 4)) == 1
 
 
 # ---- as the seed has it
@@ -197,13 +197,13 @@ def test_every_parameter_of_the_seed_is_a_key_with_its_meaning_beside_it(paramet
 
 # ---- sweeps
 
-SWEEPS = {  # sweep of conf/sweep/hebbian -> the key that it goes through, the values, and how many runs there are
+SWEEPS = {  # sweep of conf/sweep/hebbian -> a key that it goes through, and its value in each run
     "batch": ("model.plastic_types", [list(BATCH[name.rpartition("_")[0]][1]) for name in BATCH_NAMES]),
     "rates": ("model.hetero_rates", [[1], [0], [0.5]] * 2),
     "rates_two_layers": ("model.hetero_rates", [[1, 1], [1, 0], [1, 0.5], [0.5, 0.5], [0.5, 0]] * 4),
     "methods": ("algo.name", ["hebbian", "l2", "shrink_and_perturb", "cbp"]),
     "report": ("model.hidden_dims", [[25, 25], [50, 50]] * 5),
-    "report_additive": ("model.plastic_types", [["A", "M"]] * 2 + [["A", "A"]] * 2 + [["A", "M"]] * 2 + [["A", "A"]] * 2),
+    "report_additive": ("model.plastic_types", [*[["A", "M"]] * 2, *[["A", "A"]] * 2] * 2),
 }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def test_a_published_grid(sweep):
 
 
 def test_every_ready_sweep_is_tested_and_says_what_it_is():
-    elsewhere = ("recurrent_lop/", "timescales/")  # test_recurrent_sweeps.py, test_timescale_experiments.py
+    elsewhere = ("recurrent_lop/", "timescales/", "hebbian/")  # test_recurrent_sweeps.py, test_*_experiments.py
     ours = {name for name in options_of("sweep") if not name.startswith(elsewhere)}
     assert ours == {"step_sizes", "methods", *(f"dohare2024/{name}" for name in PUBLISHED)}
     for group in ("sweep", "tune"):
@@ -91,7 +91,6 @@ def test_values_of_all_kinds_come_out_as_they_are(tmp_path, monkeypatch, written
     conf = tmp_path / "conf"
     shutil.copytree(config_directory(), conf)
     (conf / "sweep" / "mine.yaml").write_text(f"# Mine.\nmodel.hidden: {written}\n")
-    monkeypatch.setattr("lop_lightning.config.sweeps.config_directory", lambda: conf)
     monkeypatch.setattr("lop_lightning.config.overrides.config_directory", lambda: conf)
     (override,) = parse(expanded(["+sweep=mine"]))
     assert [parse(line)[0].value() for line in jobs([override])] == values
@@ -130,7 +129,6 @@ def test_what_is_wrong_is_one_line(lop, tmp_path, arguments, words):
 def test_a_file_that_is_no_sweep(tmp_path, monkeypatch, text):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "bad.yaml").write_text(text)
-    monkeypatch.setattr("lop_lightning.config.sweeps.config_directory", lambda: tmp_path)
     monkeypatch.setattr("lop_lightning.config.overrides.config_directory", lambda: tmp_path)
     with pytest.raises(LopError, match=r"conf/sweep/bad\.yaml"):
         expanded(["+sweep=bad"])
