@@ -13,6 +13,7 @@ from lop_lightning.analysis.runs import Run
 METHODS = {
     "bp": "#4d4d4d",
     "curriculum": "#4d4d4d",
+    "hebbian": "#4d4d4d",
     "cbp": "#0072b2",
     "l2": "#e69f00",
     "shrink_and_perturb": "#009e73",

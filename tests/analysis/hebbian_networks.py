@@ -75,9 +75,10 @@ def step_by_step(network, x):
 
 
 def hebbian_run(root, networks=(), task="familiarity", model=EXACT, rows=(), seeds=(0,), between=None, **settings):
-    """A run directory with networks ``{(seed, r): network}`` that had solved R, and ``{period: networks}`` of all seeds.
+    """A run directory with networks ``{(seed, r): network}`` that had solved R.
 
-    ``rows`` are of the record; ``settings`` are the task's.
+    ``between`` are those before periods, ``{period: networks of all seeds}``; ``rows`` are those of the record,
+    ``settings`` the task's.
     """
     root.mkdir(parents=True, exist_ok=True)
     config = {

@@ -23,7 +23,7 @@ def marked(number):
 
 @pytest.fixture
 def solved(tmp_path):
-    """Seed 2 has solved 1 and 2, seed 5 has solved 1 to 3, seed 1 nothing; biases of the readouts say which is which."""
+    """Seed 2 has solved 1 and 2, seed 5 has solved 1 to 3, seed 1 nothing; biases of readouts say which is which."""
     there = {(1, 0): 10, (2, 0): 20, (2, 1): 21, (2, 2): 22, (5, 0): 50, (5, 1): 51, (5, 2): 52, (5, 3): 53}
     rows = curriculum_rows({seed: [(1, 0, 0), (2, 1, 0), (2, 2, 0)] for seed in (1, 2, 5)})
     between = {1: [marked(100 + seed) for seed in (5, 1, 2)], 9: [marked(900 + seed) for seed in (5, 1, 2)]}
@@ -90,11 +90,11 @@ def test_networks_that_are_not_there(solved, rs, seeds, said):
 
 
 def test_a_snapshot_that_is_not_there(solved):
-    with pytest.raises(LopError, match="seed 2 of .* has not solved R=3: it solved 1 to 2, the nearest is 2"):
+    with pytest.raises(LopError, match=r"seed 2 of .* has not solved R=3: it solved 1 to 2, the nearest is 2"):
         load_snapshot(solved, r=3, seed=2)
     with pytest.raises(LopError, match="has no networks from before task 4: kept were 1, 9"):
         load_snapshot(solved, task=4)
-    with pytest.raises(LopError, match="seed 3 is not in .*: its seeds are 5, 1, 2"):
+    with pytest.raises(LopError, match=r"seed 3 is not in .*: its seeds are 5, 1, 2"):
         load_snapshot(solved, task=1, seed=3)
 
 
