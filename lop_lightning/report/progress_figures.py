@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -30,8 +32,8 @@ def progress_plot(staircases: Mapping[str, pd.DataFrame], stages: Mapping[str, p
         stages: Run -> :func:`lop_lightning.analysis.hebbian.progress.stages`.
     """
     lines = [
-        Line(label, band(table, bin_width=1), RUNS[i % len(RUNS)])
-        for i, (label, table) in enumerate(staircases.items())
+        Line(label, band(table, bin_width=1), hue)
+        for (label, table), hue in zip(staircases.items(), hues(len(staircases)))
     ]
     crosses = {
         label: list(own.loc[own["capped"], ["total", "R"]].itertuples(index=False, name=None))
@@ -94,5 +96,8 @@ def reached_numbers(reached: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def hues(count: int) -> list[str]:
-    """Colours of so many runs."""
-    return [RUNS[number % len(RUNS)] for number in range(count)]
+    """Colours of so many runs, each its own."""
+    if count <= len(RUNS):
+        return list(RUNS[:count])
+    ramp = matplotlib.colormaps["turbo"]
+    return [to_hex(ramp(0.05 + 0.9 * number / (count - 1))) for number in range(count)]

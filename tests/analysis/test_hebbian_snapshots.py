@@ -151,3 +151,15 @@ def test_labels_say_the_network_and_what_differs(tmp_path):
     several = named(tmp_path / "b", ("scenes", EXACT, "hebbian"), ("familiarity", EXACT, "cbp"), ("scenes", lstm, "bp"))
     assert several == ["scenes memo", "familiarity memo cbp", "scenes lstm"]
     assert named(tmp_path / "c", ("scenes", lstm, "bp")) == ["lstm"]
+
+
+def test_labels_leave_out_what_goes_without_saying(tmp_path):
+    wide = EXACT | {"hidden_dims": [50, 50], "hetero_rates": [1, 1], "plastic": True}
+    frozen = EXACT | {"hidden_dims": [5], "hetero_rates": [1], "plastic": False}
+    assert named(tmp_path / "a", ("scenes", wide, "hebbian"), ("scenes", frozen, "hebbian")) == [
+        "memo 50+50", "memo 5 frozen",
+    ]  # fmt: skip
+    alike = [wide, wide | {"hetero_rates": [1]}]  # told apart by this alone
+    assert named(tmp_path / "b", *(("scenes", one, "hebbian") for one in alike)) == [
+        "memo hetero_rates=[1, 1]", "memo hetero_rates=[1]",
+    ]  # fmt: skip

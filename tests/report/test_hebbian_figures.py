@@ -31,7 +31,7 @@ from lop_lightning.report.hebbian_figures import (
 )
 from lop_lightning.report.movie_frames import BLACK, SHADES, WHITE, evenly, shades, write_gif
 from lop_lightning.report.output import OutputFolder
-from lop_lightning.report.progress_figures import progress_plot, reached_figure, reached_numbers
+from lop_lightning.report.progress_figures import hues, progress_plot, reached_figure, reached_numbers
 
 T = 12.706204736432095
 """97.5 % quantile of Student's t with one degree of freedom."""
@@ -349,3 +349,8 @@ def test_every_plot_can_be_saved(tmp_path):
     for number, figure in enumerate(figures):
         for path in save(figure, OutputFolder(tmp_path / "out"), str(number)):
             assert path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("count", [1, 12, 13, 30])
+def test_no_two_runs_have_one_colour(count):
+    assert len(set(hues(count))) == count

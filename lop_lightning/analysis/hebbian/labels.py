@@ -12,6 +12,8 @@ PLAIN = ("hebbian", "bp")
 """Methods that go without saying: both are backpropagation."""
 LISTS = {"hidden_dims": "+", "plastic_types": ""}
 """Keys of networks whose lists are written without brackets, and what is between their entries."""
+UNSAID = r"tasks=\d+|plastic=True|hetero_rates=\[1(?:, 1)*\]"
+"""Settings that go without saying where runs can be told apart without them."""
 
 
 def shortly_labelled(runs: Sequence[Run]) -> list[Run]:
@@ -29,7 +31,19 @@ def shortly_labelled(runs: Sequence[Run]) -> list[Run]:
             method, _, rest = label.partition(" ")
             parts = (task if several else "", model, "" if method in PLAIN else method, shortened(rest))
             labels[run.directory] = " ".join(part for part in parts if part)
-    return [run.changed(label=labels[run.directory]) for run in runs]
+    terse = {directory: without_the_unsaid(label) for directory, label in labels.items()}
+    shown = terse if len(set(terse.values())) == len(terse) else labels
+    return [run.changed(label=shown[run.directory]) for run in runs]
+
+
+def without_the_unsaid(label: str) -> str:
+    """A label without what goes without saying.
+
+    >>> without_the_unsaid("memo tasks=400 100 M hetero_rates=[1] plastic=False")
+    'memo 100 M frozen'
+    """
+    words = re.sub(rf"\b(?:{UNSAID})(?=\s|$)", "", label).replace("plastic=False", "frozen")
+    return " ".join(words.split())
 
 
 def shortened(words: str) -> str:
