@@ -75,7 +75,7 @@ class StreamSpec:
     @property
     def special(self) -> dict[str, Any]:
         """What is out of the ordinary, and only some networks can take."""
-        fields = {"vocabulary": None, "ragged": False, "timed": False, "heads": None, "read_every": None}
+        fields = {"read_every": None, "vocabulary": None, "ragged": False, "timed": False, "heads": None}
         return {name: getattr(self, name) for name, usual in fields.items() if getattr(self, name) != usual}
 
     @property
