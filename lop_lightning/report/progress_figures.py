@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -20,6 +21,8 @@ from lop_lightning.report.seed_plot import SeedPlot
 
 RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", *SPARE)
 """Hues of runs, one after another; Okabe and Ito's, then the house's spare ones."""
+LABEL_WIDTH = 34
+"""Letters of a run's label in a line beside its bars."""
 DOTS = 0.1
 """How far the dots of seeds are from the middle of their bar, at most."""
 
@@ -65,7 +68,7 @@ def reached_figure(reached: Mapping[str, pd.DataFrame]) -> Figure:
                     own = (table["capped"] == capped).to_numpy()
                     axes.plot(table[column][own], heights[own], marker, color="#333333", markersize=4, alpha=0.7,
                               markeredgewidth=0)  # fmt: skip
-        axes.set_yticks(range(len(reached)), list(reached))
+        axes.set_yticks(range(len(reached)), [fill(label, LABEL_WIDTH) for label in reached])
         axes.invert_yaxis()
         axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
         most = max(table["attempted"].max() for table in reached.values())

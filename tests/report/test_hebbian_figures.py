@@ -354,3 +354,13 @@ def test_every_plot_can_be_saved(tmp_path):
 @pytest.mark.parametrize("count", [1, 12, 13, 30])
 def test_no_two_runs_have_one_colour(count):
     assert len(set(hues(count))) == count
+
+
+def test_long_labels_leave_room_for_the_bars():
+    table = pd.DataFrame({"solved": [1, 2], "attempted": [2, 3], "capped": [0, 0]})
+    label = "memo updates_per_task=25 largest_r=None min_scenes=100 scenes_per_r=20 batch_size=4 vec_len=25"
+    figure = reached_figure({label: table, "memo": table})
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert axes.get_window_extent().width > 0.4 * figure.bbox.width
+    assert axes.get_yticklabels()[0].get_text().replace("\n", " ") == label
