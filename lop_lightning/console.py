@@ -18,3 +18,18 @@ class OneLineParser(argparse.ArgumentParser):
 def say(line: str) -> None:
     """One line of ``lop`` on stderr."""
     print(f"lop: {line}", file=sys.stderr, flush=True)
+
+
+def count(text: str) -> int:
+    """An argument that is a number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def numbers(text: str) -> list[int]:
+    """An argument that lists whole numbers, each once: 5,10,30."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, as 5,10,30")
+    return list(dict.fromkeys(map(int, parts)))

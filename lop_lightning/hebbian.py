@@ -27,7 +27,7 @@ from lop_lightning.analysis.hebbian.snapshots import LETTER, chosen_networks, lo
 from lop_lightning.analysis.hebbian.trajectories import trajectories
 from lop_lightning.analysis.networks import kept_solved
 from lop_lightning.analysis.runs import Run
-from lop_lightning.console import OneLineParser
+from lop_lightning.console import OneLineParser, count, numbers
 from lop_lightning.errors import LopError
 from lop_lightning.report.figures import save
 from lop_lightning.report.hebbian_figures import Generalised, generalisation_plots
@@ -172,20 +172,20 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--r", type=_from_zero, metavar="R", help="as it had solved this R; 0: before training")
     which.add_argument("--task", type=_from_zero, help="as it was before this period (callbacks.keep_networks)")
     one.add_argument("--seed", type=_from_zero, help="of this seed (default: the first that solved an R)")
-    one.add_argument("--frames", type=_count, default=FRAMES, help=f"frames that are shown (default: {FRAMES})")
+    one.add_argument("--frames", type=count, default=FRAMES, help=f"frames that are shown (default: {FRAMES})")
     one.add_argument("--gif", action=argparse.BooleanOptionalAction, default=True, help="animate plastic weights")
     _common(one, visualise)
     help_ = "accuracy, true- and false-positive rate at repeat intervals other than those that were trained"
     tests = commands.add_parser("generalise", help=help_, description=help_)
     _several(tests)
     which = tests.add_mutually_exclusive_group()
-    which.add_argument("--r", type=_numbers, metavar="R,R,…", help="networks that solved these R")
+    which.add_argument("--r", type=numbers, metavar="R,R,…", help="networks that solved these R")
     which.add_argument("--every", action="store_true", help="networks of all R solved (default: each seed's greatest)")
-    tests.add_argument("--seeds", type=_numbers, metavar="S,S,…", help="of these seeds alone")
+    tests.add_argument("--seeds", type=numbers, metavar="S,S,…", help="of these seeds alone")
     shapes = f"{LINEAR}: 1 to max(20, 5 R) - 1; {GEOMETRIC}: by factors of 1.3 until it can do no more; or R,R,…"
     tests.add_argument("--tests", type=_tests, default=LINEAR, help=f"R of the tests: {shapes} (default: {LINEAR})")
-    tests.add_argument("--movies", type=_count, default=4, help="movies of a test (default: 4)")
-    tests.add_argument("--scenes", type=_count, help="scenes of a movie (default: max(1000, 200 R))")
+    tests.add_argument("--movies", type=count, default=4, help="movies of a test (default: 4)")
+    tests.add_argument("--scenes", type=count, help="scenes of a movie (default: max(1000, 200 R))")
     _common(tests, generalise)
     help_ = "R against updates, and the greatest R solved and trained"
     far = commands.add_parser("progress", help=help_, description=help_)
@@ -209,19 +209,6 @@ def _from_zero(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
     return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)
-
-
-def _numbers(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, as 5,10,30")
-    return list(dict.fromkeys(map(int, parts)))
 
 
 def _tests(text: str) -> str | list[int]:

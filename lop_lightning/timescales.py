@@ -25,7 +25,7 @@ from lop_lightning.analysis.timescales.perturbation import KINDS
 from lop_lightning.analysis.timescales.results import Results
 from lop_lightning.analysis.timescales.solved import load_solved
 from lop_lightning.analysis.timescales.studies import STUDIES, Study, chosen_networks
-from lop_lightning.console import OneLineParser
+from lop_lightning.console import OneLineParser, count, numbers
 from lop_lightning.errors import LopError
 from lop_lightning.report.figures import save
 from lop_lightning.report.output import OutputFolder
@@ -145,8 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, study in STUDIES.items():
         one = commands.add_parser(name, help=study.help, description=study.help)
         _common(one)
-        one.add_argument("--n", type=_numbers, metavar="N,N,…", help="networks that solved these N")
-        one.add_argument("--seeds", type=_numbers, metavar="S,S,…", help="of these seeds alone")
+        one.add_argument("--n", type=numbers, metavar="N,N,…", help="networks that solved these N")
+        one.add_argument("--seeds", type=numbers, metavar="S,S,…", help="of these seeds alone")
         one.add_argument("--trust", action="store_true", help="run classes of your own that no YAML of conf/ names")
         _options(one, study)
     help_ = "updates to solve N by a curriculum and by fresh networks (runs with task.curriculum=none)"
@@ -161,21 +161,8 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _options(parser: argparse.ArgumentParser, study: Study) -> None:
     for key, value in study.options.items():
-        kind = _count if isinstance(value, int) else type(value)
+        kind = count if isinstance(value, int) else type(value)
         parser.add_argument(f"--{key}", type=kind, default=value, help=f"{HELP[key]} (default: {value})")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)
-
-
-def _numbers(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, as 5,10,30")
-    return list(dict.fromkeys(map(int, parts)))
 
 
 class _Bar:
