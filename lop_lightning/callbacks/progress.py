@@ -55,7 +55,8 @@ class ProgressBar(L.Callback):
         self._logged = self._begun
         total = self.stream.total_updates
         self._bar = Progress(
-            TextColumn("task {task.fields[place]}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("task {task.fields[place]}"), BarColumn(bar_width=16),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4)),
             _Speed(len(self.stream.seeds)),
             TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=7)),
             TextColumn("{task.fields[value]}", table_column=Column(no_wrap=True)),

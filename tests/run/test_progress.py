@@ -40,6 +40,12 @@ def test_one_line_on_a_terminal_of_80_columns(tmp_path):
     assert not any("compiling" in frame for frame in frames)
 
 
+def test_how_much_is_done_is_there_at_any_speed(tmp_path, monkeypatch):
+    """A machine so quick that the line does not fit."""
+    monkeypatch.setattr("lop_lightning.callbacks.progress._speed_text", lambda *_: "503 updates/s 1.01k seed-updates/s")
+    assert "100%" in shown(tmp_path, True)
+
+
 def test_the_cursor_comes_back_after_an_exception(tmp_path):
     output = io.StringIO()
     bar = ProgressBar()
