@@ -22,11 +22,11 @@ from lop_lightning.analysis.hebbian.generalisation import GEOMETRIC, LINEAR, gen
 from lop_lightning.analysis.hebbian.labels import shortly_labelled
 from lop_lightning.analysis.hebbian.metadata import metadata
 from lop_lightning.analysis.hebbian.progress import reached, stages, trained_over_updates
-from lop_lightning.analysis.hebbian.results import ResultsOverR
-from lop_lightning.analysis.hebbian.snapshots import LETTER, chosen_networks, load_snapshot
+from lop_lightning.analysis.hebbian.snapshots import LETTER, chosen_networks, load_snapshot, stream_of
 from lop_lightning.analysis.hebbian.trajectories import trajectories
 from lop_lightning.analysis.networks import kept_solved
 from lop_lightning.analysis.runs import Run
+from lop_lightning.analysis.timescales.results import Results
 from lop_lightning.console import OneLineParser, count, numbers
 from lop_lightning.errors import LopError
 from lop_lightning.report.figures import save
@@ -104,7 +104,7 @@ def generalised(run: Run, arguments: argparse.Namespace, errors: Console) -> Gen
     """
     tests = arguments.tests
     settings = {"tests": tests, "movies": arguments.movies, "scenes": arguments.scenes}
-    results, tables = ResultsOverR(run.directory, "generalise", settings), []
+    results, tables = Results(run.directory, "generalise", settings, LETTER), []
     chosen = chosen_networks(run, arguments.r, arguments.seeds, arguments.every)
 
     def compute(r: int, seed: int, which: str) -> pd.DataFrame:
@@ -118,7 +118,8 @@ def generalised(run: Run, arguments: argparse.Namespace, errors: Console) -> Gen
         updates = kept_solved(run.directory, seed, r, LETTER)["updates"]
         which = f"R {r}, seed {seed} ({number}/{len(chosen)})"
         tables.append(results.get(seed, r, updates, partial(compute, r, seed, which)))
-    return Generalised(run.label, pd.concat(tables, ignore_index=True), _chance(run, arguments.trust))
+    level = chance(stream_of(run, arguments.trust).movies)
+    return Generalised(run.label, pd.concat(tables, ignore_index=True), level)
 
 
 def progress(runs: Sequence[Run], arguments: argparse.Namespace, errors: Console) -> list[Path]:
@@ -142,11 +143,6 @@ def progress(runs: Sequence[Run], arguments: argparse.Namespace, errors: Console
     everything = pd.concat([table.assign(run=label) for label, table in of_runs.items()], ignore_index=True)
     tables = {"reached.csv": reached_numbers(furthest), "progress_all.csv": everything}
     return [*written, *(_table(table, folder, name) for name, table in tables.items())]
-
-
-def _chance(run: Run, trust: bool) -> float:
-    r, seed = chosen_networks(run)[0]
-    return chance(load_snapshot(run, r, seed, trust=trust).stream.movies)
 
 
 def _complain(shown: object, complaints: Sequence[str], errors: Console) -> None:

@@ -40,12 +40,16 @@ def sequence_cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     return torch.where(there, every, 0.0).sum() / there.sum()
 
 
+def sequence_answers(output: Tensor, target: Tensor) -> Tensor:
+    """The class that each reading says, ``[..., K]``: of a logit 1 from 0 on, of several outputs the largest."""
+    one_logit = output.shape[-1] == target.shape[-1]
+    return (output >= 0).long() if one_logit else by_head(output, target).argmax(-2)
+
+
 def sequence_accuracies(output: Tensor, target: Tensor) -> Tensor:
     """Share of right readings of each sequence ``[B]``; arguments as of :func:`sequence_cross_entropy`."""
     there = target >= 0
-    one_logit = output.shape[-1] == target.shape[-1]
-    answer = output >= 0 if one_logit else by_head(output, target).argmax(-2)
-    return (there & (answer == target)).sum(-1).to(output.dtype) / there.sum(-1)
+    return (there & (sequence_answers(output, target) == target)).sum(-1).to(output.dtype) / there.sum(-1)
 
 
 LOSSES: dict[str, Loss] = {

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lop_lightning.algos.learner import Learner
-from lop_lightning.algos.losses import by_head
+from lop_lightning.algos.losses import sequence_answers
 from lop_lightning.callbacks.evaluation import watcher_of
 from lop_lightning.callbacks.paced import PacedCallback
 from lop_lightning.tasks.intervals import IntervalLevel
@@ -93,7 +93,7 @@ def checked(learner: Learner, stream: RepeatStream, task: int) -> dict[str, Tens
     counts: list[Tensor] = []
     for inputs, targets in stream.checks(task):
         output = learner.outputs(learner.population, inputs)
-        called = output >= 0 if stream.out_dim == 1 else by_head(output, targets).argmax(-2) == 1
+        called = sequence_answers(output, targets) == 1
         familiar, novel = targets == 1, targets == 0
         each = (familiar & called, familiar, novel & called, novel)
         counts.append(torch.stack([scenes.double().sum((1, 2)) for scenes in each]))

@@ -55,8 +55,7 @@ def write_pictures(
         written.append(path)
     if found and gif:
         path = folder.claim("plastic_states.gif")
-        plastic = {f"P of {name}": one.plastic for name, one in found.items()}
-        effective = {_effective(snapshot, name): one.effective for name, one in found.items()}
+        plastic, effective = _titled(snapshot, found)
         write_gif(path, [plastic, effective], [_moment(watched, frame) for frame in watched.window])
         written.append(path)
     tables = {"output.csv": output_table(watched)}
@@ -89,8 +88,7 @@ def _figures(
     if found:
         moments = evenly(len(watched.window), MOMENTS)
         titles = [f"frame {watched.window[at]}" for at in moments]
-        plastic = {f"P of {name}": one.plastic for name, one in found.items()}
-        effective = {_effective(snapshot, name): one.effective for name, one in found.items()}
+        plastic, effective = _titled(snapshot, found)
         figures["plastic_states"] = strip_figure(plastic, moments, titles, source)
         figures["effective_weights"] = strip_figure(effective, moments, titles, source)
         figures |= norm_plots(norms(network, watched.inputs), source)
@@ -113,10 +111,11 @@ def _arrays(snapshot: Snapshot, watched: Watched, found: Mapping[str, States]) -
     return arrays
 
 
-def _effective(snapshot: Snapshot, name: str) -> str:
-    """The formula of the weights that the inputs of a layer meet."""
-    kind = snapshot.kinds[name]
-    return f"W ∘ (1 + P) of {name}" if kind == "M" else f"W + P of {name}"
+def _titled(snapshot: Snapshot, found: Mapping[str, States]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """P of each layer, and the weights that its inputs meet, under their formulas."""
+    met = {name: "W ∘ (1 + P)" if kind == "M" else "W + P" for name, kind in snapshot.kinds.items()}
+    plastic = {f"P of {name}": one.plastic for name, one in found.items()}
+    return plastic, {f"{met[name]} of {name}": one.effective for name, one in found.items()}
 
 
 def _moment(watched: Watched, frame: int) -> str:

@@ -104,6 +104,11 @@ class Movies:
         check_choice("values", self.values, ("pm1", "01", "normal"))
 
     @property
+    def familiar_share(self) -> float:
+        """Share of the scenes of a long movie that are familiar: P/(1+P), or P where repeats may be repeated."""
+        return self.repeat_prob if self.allow_multi_repeat else self.repeat_prob / (1 + self.repeat_prob)
+
+    @property
     def flips(self) -> int:
         """k, the components that a variation flips."""
         return math.floor(self.vec_len * self.VAR + 1e-9)  # 100 · 0.29 is a little less than 29 in floating point

@@ -98,8 +98,7 @@ class RepeatStream(PacedStream):
     @property
     def notes(self) -> tuple[str, ...]:
         """See :class:`TaskStream`: what the answer "novel", always given, reaches."""
-        p = self.movies.repeat_prob
-        familiar = p if self.movies.allow_multi_repeat else p / (1 + p)
+        p, familiar = self.movies.repeat_prob, self.movies.familiar_share
         return (
             f"task.repeat_prob={p}: of a long movie's scenes {familiar:.1%} are familiar; to call all of them novel is "
             f"right in {1 - familiar:.1%}, and that is chance",

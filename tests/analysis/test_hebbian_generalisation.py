@@ -9,7 +9,7 @@ from hebbian_networks import knows_the_last, memo
 from lop_lightning.analysis.hebbian import generalisation as module
 from lop_lightning.analysis.hebbian.answers import chance
 from lop_lightning.analysis.hebbian.generalisation import FURTHEST, generalisation, intervals_of, rates_at
-from lop_lightning.analysis.hebbian.results import ResultsOverR
+from lop_lightning.analysis.timescales.results import Results
 from lop_lightning.errors import ConfigError
 from lop_lightning.tasks.familiarity import Familiarity
 from lop_lightning.tasks.movies import Movies
@@ -90,7 +90,7 @@ def test_chance(settings, share):
 
 
 def test_results_are_kept_by_r(tmp_path):
-    results, made = ResultsOverR(tmp_path, "generalise", {"tests": "linear"}), []
+    results, made = Results(tmp_path, "generalise", {"tests": "linear"}, "R"), []
 
     def compute():
         made.append(1)

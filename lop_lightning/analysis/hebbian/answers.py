@@ -66,15 +66,10 @@ def rates(called: Tensor, labels: Tensor) -> Rates:
 def chance(movies: Movies) -> float:
     """Share of right answers, in long movies, of whoever always gives the one that is right more often.
 
-    With P, the probability of a repeat where there can be one, P/(1+P) of the scenes are familiar; P of them where
-    repeats may be repeated.
-
     >>> round(chance(Movies()), 3), chance(Movies(repeat_prob=0.25, allow_multi_repeat=True))
     (0.667, 0.75)
     """
-    p = movies.repeat_prob
-    familiar = p if movies.allow_multi_repeat else p / (1 + p)
-    return max(familiar, 1 - familiar)
+    return max(movies.familiar_share, 1 - movies.familiar_share)
 
 
 def _share(part: int, whole: int) -> float:

@@ -16,6 +16,7 @@ from lop_lightning.analysis.networks import (
     solved_networks,
 )
 from lop_lightning.analysis.runs import Run
+from lop_lightning.config import build
 from lop_lightning.errors import LopError
 from lop_lightning.networks import Network
 from lop_lightning.tasks.base import Position
@@ -137,6 +138,16 @@ def chosen_networks(
             others = f"solved were {in_ranges(known[1:])}, the nearest is {closest}"
             raise LopError(f"{run.directory}: no seed has solved {LETTER}={r}; {others}")
     return [(r, seed) for r in rs for seed, own in there.items() if r in (0, *own)]
+
+
+def stream_of(run: Run, trust: bool = False) -> RepeatStream:
+    """The stream of a run, without any network.
+
+    Raises:
+        LopError: it is on no movies, or of a class that is not trusted.
+    """
+    config = read_config(run.directory, trust, "--trust allows it")
+    return _of_movies(run, build("task", config["task"], seeds=1))
 
 
 def _of_level(run: Run, config: dict[str, Any], seed: int, r: int) -> Snapshot:

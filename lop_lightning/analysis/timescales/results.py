@@ -26,23 +26,24 @@ class Results:
         run: The run directory.
         study: Name of the analysis.
         settings: Everything that its numbers depend on: plain values.
+        letter: What networks have solved: ``N``, or ``R``.
     """
 
-    def __init__(self, run: Path, study: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, run: Path, study: str, settings: Mapping[str, Any], letter: str = "N") -> None:
         text = json.dumps(dict(settings), sort_keys=True)
         self.folder = run / FOLDER / study / hashlib.sha256(text.encode()).hexdigest()[:12]
-        self.settings = dict(settings)
+        self.settings, self.letter = dict(settings), letter
 
     def path(self, seed: int, n: int) -> Path:
         """Where the table of the network of ``seed`` that solved ``n`` is."""
-        return self.folder / f"seed-{seed:05d}-N-{n:05d}.csv"
+        return self.folder / f"seed-{seed:05d}-{self.letter}-{n:05d}.csv"
 
     def get(self, seed: int, n: int, updates: int, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """The table of a network with the columns ``seed`` and ``N`` in front, from its file or computed and kept.
+        """The table of a network, ``seed`` and ``N`` (or ``R``) its first columns, from its file or computed and kept.
 
         Args:
             seed: The network's seed.
-            n: The N that it solved.
+            n: The N (or R) that it solved.
             updates: How many updates it had been trained for.
             compute: Makes the table.
 
@@ -62,7 +63,7 @@ class Results:
                 raise LopError(f"cannot write {path}: {error.strerror}") from error
             kept = _read(path, updates)  # the same numbers now as later
             assert kept is not None
-        kept.insert(0, "N", n)
+        kept.insert(0, self.letter, n)
         kept.insert(0, "seed", seed)
         return kept
 
