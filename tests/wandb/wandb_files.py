@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections import namedtuple
 
 HEADER, BLOCK = 7, 32768
@@ -20,6 +21,8 @@ def messages(path):
             at += BLOCK - at % BLOCK
             continue
         length, kind = struct.unpack("<HB", data[at + 4 : at + HEADER])
+        if at + HEADER + length > len(data):  # not all of it is written yet
+            return
         parts += data[at + HEADER : at + HEADER + length]
         at += HEADER + length
         if kind in (FULL, LAST):
@@ -29,8 +32,20 @@ def messages(path):
             assert kind in (FIRST, MIDDLE)
 
 
-def session(path):
-    """What one session of a run told W&B."""
+def session(path, patience=60):
+    """What one session of a run told W&B.
+
+    ``wandb.Run.finish`` does not wait for W&B's service, which may write the last 32 KiB of the file after it returned;
+    the file is whole when it has the exit of the run.
+    """
+    end = time.monotonic() + patience
+    while (found := _session(path)).exit_code is None:
+        assert time.monotonic() < end, f"{path} has no end"
+        time.sleep(0.02)
+    return found
+
+
+def _session(path):
     from wandb.proto import wandb_internal_pb2
 
     run, config, history, axes, summary, artifacts, exit_code = None, {}, [], {}, {}, [], None
