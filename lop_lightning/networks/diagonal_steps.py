@@ -43,6 +43,7 @@ class _Diagonal(torch.autograd.Function):
         ctx.save_for_backward(inputs[1], output[0])
         ctx.f = inputs[2]
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # zeros for each output that has none
 
     @staticmethod
     def backward(ctx: Any, dh: Tensor, *_: Any) -> tuple[Tensor | None, ...]:

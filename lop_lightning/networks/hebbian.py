@@ -18,9 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lop_lightning.errors import ConfigError, check_flag, check_number
-from lop_lightning.networks import plastic_steps
 from lop_lightning.networks.layers import FanOut
-from lop_lightning.networks.plastic import PlasticLayer
+from lop_lightning.networks.plastic import PlasticLayer, run_layer
 from lop_lightning.networks.plastic_network import UNSTABLE, PlasticNetwork, features, readout
 from lop_lightning.networks.plasticity import (
     MEMORYLESS,
@@ -192,17 +191,17 @@ class Stack(Memo):
     def _seen_by_head(self, hs: list[Tensor]) -> Tensor:
         return torch.cat(hs, -1)
 
-    def _through(self, x: Tensor, ends: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _through(self, x: Tensor, lengths: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         settings = [layer.plasticity for layer in self._plastic_layers]
         first, layers = settings[0], self._plastic_layers
         if first is None or not first.is_fast:
-            return super()._through(x, ends)
+            return super()._through(x, lengths)
         a0 = torch.cat([F.linear(x, layer.weights(), layer.bias) for layer in layers], -1)
         eta = torch.cat([layer.additive_rates() for layer in layers])
         decay = torch.cat([layer.log_decays() for layer in layers])
-        h, a = plastic_steps.run(a0[None], x[None], eta[None], decay[None], ends, "sigmoid", first.truncation)
+        h, a = run_layer(a0, x, eta, decay, lengths, "sigmoid", first.truncation)
         widths = [layer.units for layer in layers]
-        return list(zip(h[0].split(widths, -1), a[0].split(widths, -1)))
+        return list(zip(h.split(widths, -1), a.split(widths, -1)))
 
     def _leaving(self, index: int) -> tuple[FanOut, ...]:
         widths = [layer.units for layer in self._plastic_layers]

@@ -13,6 +13,7 @@ from lop_lightning.networks.activations import ACTIVATIONS
 from lop_lightning.networks.layers import Draw
 from lop_lightning.networks.plastic_loop import Recurrence, Synapses, recur
 from lop_lightning.networks.plasticity import LEAST_DECAY, MEMORYLESS, Draws, Plasticity, constant, drawn, sizes
+from lop_lightning.networks.time import ended
 
 
 class PlasticLayer(nn.Module):
@@ -136,27 +137,27 @@ class PlasticLayer(nn.Module):
 
     # ---- through a sequence
 
-    def forward(self, x: Tensor, lengths: Tensor, writes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The sums a and f of them, h, ``[T, B, H]`` for ``x [T, B, F]`` with P(0) = 0, in the quickest way there is.
+    def forward(self, x: Tensor, lengths: Tensor | None, writes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Sums a and h = f(a), ``[T, B, H]`` for ``x [T, B, F]`` with P(0) = 0, the quickest way there is.
 
-        What it is after a sequence's end is unspecified, but finite.
+        After a sequence's end h is 0, and a finite.
 
         Args:
             x: Inputs.
-            lengths: Frames of the sequences ``[1]``.
+            lengths: Frames of the sequences ``[]``, all of one length; None: T.
             writes: See :func:`lop_lightning.networks.plastic_loop.recur`.
         """
         a0, settings = F.linear(x, self.weights(), self.bias), self.plasticity
         if settings is None:
-            return ACTIVATIONS[self.activation](a0), a0
+            return ended(ACTIVATIONS[self.activation](a0), lengths), a0
         if not settings.is_fast or writes is not None:
             shown = self.recur(x, writes)
-            return shown.h, shown.a
+            return ended(shown.h, lengths), shown.a
         if settings.decay == MEMORYLESS:
-            return memoryless(x, a0, self.additive_rates(), self.activation, settings.truncation)
-        layer = a0[None], x[None], self.additive_rates()[None], self.log_decays()[None]
-        h, a = plastic_steps.run(*layer, lengths, self.activation, settings.truncation)
-        return h[0], a[0]
+            h, a = memoryless(x, a0, self.additive_rates(), self.activation, settings.truncation)
+            return ended(h, lengths), a
+        layer = a0, x, self.additive_rates(), self.log_decays()
+        return run_layer(*layer, lengths, self.activation, settings.truncation)
 
     def recur(
         self,
@@ -175,6 +176,15 @@ class PlasticLayer(nn.Module):
             start = self.start if self.mask is None else self.start * self.mask
         synapses = Synapses(self.rates(), self.decays(), self.weights() if settings.kind == "M" else None, start)
         return recur(x, a0, synapses, self.activation, settings.rule, settings.truncation, writes, nudges, kept)
+
+
+def run_layer(
+    a0: Tensor, x: Tensor, eta: Tensor, log_decay: Tensor, lengths: Tensor | None, f: str, truncation: int
+) -> tuple[Tensor, Tensor]:
+    """One layer by :func:`lop_lightning.networks.plastic_steps.run`; ``lengths`` as of :meth:`PlasticLayer.forward`."""
+    ends = torch.full((1,), len(x), device=x.device) if lengths is None else lengths[None]
+    h, a = plastic_steps.run(a0[None], x[None], eta[None], log_decay[None], ends, f, truncation)
+    return h.squeeze(0), a.squeeze(0)
 
 
 def memoryless(x: Tensor, a0: Tensor, eta: Tensor, f: str, truncation: int = 0) -> tuple[Tensor, Tensor]:
@@ -199,6 +209,6 @@ def memoryless(x: Tensor, a0: Tensor, eta: Tensor, f: str, truncation: int = 0) 
             own = torch.cat([own[:1] + met, own[1:]])
         before = torch.cat([torch.zeros_like(read[:1]), read[:-1]])
         h, a = diagonal_steps.run(own[None], F.linear(before * read, eta)[None], f)
-        hs.append(h[0])
-        sums.append(a[0])
+        hs.append(h.squeeze(0))
+        sums.append(a.squeeze(0))
     return torch.cat(hs), torch.cat(sums)

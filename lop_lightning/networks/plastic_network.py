@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from lop_lightning.errors import ConfigError, check_count
@@ -14,7 +13,7 @@ from lop_lightning.networks.layers import Draw, FanIn, FanOut, HiddenLayer, Unit
 from lop_lightning.networks.plastic import PlasticLayer
 from lop_lightning.networks.plastic_loop import Recurrence
 from lop_lightning.networks.plasticity import MEMORYLESS, drawn
-from lop_lightning.networks.time import in_sequence, pick
+from lop_lightning.networks.time import ended, pick
 from lop_lightning.networks.unrolled import Unrolled
 
 UNSTABLE = "λ or η of a plastic layer may be unstable: lower {}, or optimizer.lr, or set optimizer.clip=1"
@@ -63,11 +62,10 @@ class PlasticNetwork(Network):
     def trace(self, inputs: Tensor) -> Trace:
         """See :class:`Network`."""
         x, lengths = self._frames(inputs)
-        ends = torch.full((1,), len(x), device=x.device) if lengths is None else lengths[None]
         trace, hs = Trace(x), []
-        for name, (h, a) in zip(self._names, self._through(x, ends)):
-            hs.append(self._ended(h, lengths))
-            trace.activations[name], trace.preactivations[name] = hs[-1].transpose(0, 1), a.transpose(0, 1)
+        for name, (h, a) in zip(self._names, self._through(x, lengths)):
+            hs.append(h)
+            trace.activations[name], trace.preactivations[name] = h.transpose(0, 1), a.transpose(0, 1)
         trace.lengths = None if lengths is None else lengths.expand(len(inputs))
         trace.output = self._read_out(self._seen_by_head(hs), trace.lengths)
         return trace
@@ -79,7 +77,7 @@ class PlasticNetwork(Network):
         shown.lengths = None if lengths is None else lengths.expand(len(inputs))
         for name, layer in zip(self._names, self._plastic_layers):
             nudge = given[name].transpose(0, 1) if name in given else None
-            hs.append(self._ended(layer.recur(x, self._writes(x), nudge).h, lengths))
+            hs.append(ended(layer.recur(x, self._writes(x), nudge).h, lengths))
             shown.read[name], shown.states[name] = x.transpose(0, 1), hs[-1].transpose(0, 1)
             x = self._read_next(x, hs[-1])
         shown.output = self._read_out(self._seen_by_head(hs), shown.lengths)
@@ -107,11 +105,11 @@ class PlasticNetwork(Network):
             inputs = inputs.nan_to_num(0.0)
         return inputs.movedim(-2, 0).flatten(2), lengths
 
-    def _through(self, x: Tensor, ends: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Of every layer, h and a ``[T, B, H]``."""
+    def _through(self, x: Tensor, lengths: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+        """Of every layer, h and a ``[T, B, H]``; h is 0 after the sequences' end."""
         shown = []
         for layer in self._plastic_layers:
-            shown.append(layer(x, ends, self._writes(x)))
+            shown.append(layer(x, lengths, self._writes(x)))
             x = self._read_next(x, shown[-1][0])
         return shown
 
@@ -127,15 +125,10 @@ class PlasticNetwork(Network):
         """At which frames P is written to; see :func:`lop_lightning.networks.plastic_loop.recur`."""
         return None
 
-    def _ended(self, h: Tensor, lengths: Tensor | None) -> Tensor:
-        """h, 0 after the sequences' end."""
-        return h if lengths is None else h * in_sequence(lengths, len(h))[:, None, None]
-
     def _read_out(self, h: Tensor, lengths: Tensor | None) -> Tensor:
-        h = h.transpose(0, 1)
         if self.read_every is not None:
-            return self._outputs(h[:, self.read_every - 1 :: self.read_every]).flatten(1)
-        return self._outputs(pick(h, "final", lengths))
+            return self._outputs(h[self.read_every - 1 :: self.read_every].transpose(0, 1)).flatten(1)
+        return self._outputs(pick(h.transpose(0, 1), "final", lengths))
 
     def _outputs(self, h: Tensor) -> Tensor:
         return nn.functional.linear(h, self.head.weight, self.head.bias)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from lop_lightning.networks.plastic_loops import Gradients, backwards, chunk_fra
 from lop_lightning.networks.sequences import folding
 from lop_lightning.networks.written_out import detached, gradient_of
 
-FORWARD_AXES, BACKWARD_AXES = (0,) * 5, (0,) * 9
+FORWARD_AXES, BACKWARD_AXES = (0,) * 5, (0,) * 8 + (1,)
 """Where the networks are in the arguments of the two passes."""
 
 
@@ -52,6 +52,7 @@ class _Plastic(torch.autograd.Function):
         *tensors, ctx.f, ctx.truncation = inputs
         ctx.save_for_backward(*tensors, *output)
         ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # zeros for each output that has none
 
     @staticmethod
     def backward(ctx: Any, dh: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
@@ -64,18 +65,18 @@ class _Plastic(torch.autograd.Function):
 def forward_pass(
     a0: Tensor, x: Tensor, eta: Tensor, log_decay: Tensor, lengths: Tensor, f: str, truncation: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """See :func:`run`; third is R at the start of each chunk, ``[D, J, b, H, F]``."""
+    """See :func:`run`; third is R at the start of each chunk, ``[J, D, b, H, F]``."""
     order, back = _longest_first(lengths)
     ends, frames = lengths[order].tolist(), chunk_frames(truncation)
     a0, x, eta, log_decay = (t[order] for t in (a0, x, eta, log_decay))
     steps = a0.shape[1]
     begun, read = _padded(a0, frames), _padded(x, frames)
-    h, a = torch.zeros_like(begun), torch.zeros_like(begun)
+    h, a = torch.empty_like(begun), torch.empty_like(begun)
     starts = _like_starts(a0, eta, frames)
     forwards(begun, read, eta, log_decay, ends, f, frames, h, a, starts)
     for row, end in enumerate(ends):
         h[row, end:], a[row, end:] = 0, 0
-    return h[:, :steps][back].contiguous(), a[:, :steps][back].contiguous(), starts[back]
+    return h[:, :steps][back].contiguous(), a[:, :steps][back].contiguous(), starts[:, back]
 
 
 @torch.library.custom_op("lop::plastic_backward", mutates_args=())
@@ -92,11 +93,15 @@ def backward_pass(
             dh[row, end:] = 0
     dh, begun, read, h, a = (_padded(t[order], frames) for t in (dh, a0, x, h, a))
     into = Gradients(
-        torch.zeros_like(h), torch.zeros_like(read) if inputs_too else None, torch.zeros_like(eta),
+        torch.empty_like(h), torch.empty_like(read) if inputs_too else None, torch.zeros_like(eta),
         torch.zeros_like(log_decay),
     )  # fmt: skip
     decay = log_decay[order]
-    backwards(dh, begun, read, eta[order], decay, ends, f, frames, truncation, h, a, starts[order], into)
+    backwards(dh, begun, read, eta[order], decay, ends, f, frames, truncation, h, a, starts[:, order], into)
+    for row, end in enumerate(ends):
+        into.a[row, end:] = 0
+        if into.x is not None:
+            into.x[row, end:] = 0
     dx = x.new_empty((len(x), 0)) if into.x is None else into.x[:, :steps][back].contiguous()
     return into.a[:, :steps][back].contiguous(), dx, into.eta[back], into.log_decay[back]
 
@@ -117,7 +122,7 @@ def _padded(t: Tensor, frames: int) -> Tensor:
 
 def _like_starts(a0: Tensor, eta: Tensor, frames: int) -> Tensor:
     networks, steps, movies = a0.shape[:3]
-    return a0.new_empty(networks, -(-steps // frames), movies, *eta.shape[1:])
+    return a0.new_empty(-(-steps // frames), networks, movies, *eta.shape[1:])
 
 
 @forward_pass.register_fake
@@ -137,5 +142,5 @@ def _like_backward(
 
 
 _Gradient = gradient_of(backward_pass, "a plastic layer")
-forward_pass.register_vmap(folding(forward_pass, FORWARD_AXES, (0, 0, 0)))
+forward_pass.register_vmap(folding(forward_pass, FORWARD_AXES, (0, 0, 1)))
 backward_pass.register_vmap(folding(backward_pass, BACKWARD_AXES, (0, 0, 0, 0)))

@@ -63,6 +63,7 @@ class _Sequence(torch.autograd.Function):
         ctx.save_for_backward(*inputs[:3], *output)
         ctx.cell = inputs[4]
         ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # zeros for each output that has none
 
     @staticmethod
     def backward(ctx: Any, dh: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:

@@ -34,6 +34,11 @@ def in_sequence(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device) < lengths[..., None]
 
 
+def ended(h: Tensor, lengths: Tensor | None) -> Tensor:
+    """States ``[T, B, H]`` of sequences of one length ``[]`` (None: T), 0 from their end on."""
+    return h if lengths is None else h * in_sequence(lengths, len(h))[:, None, None]
+
+
 def reading_weights(reads: str, lengths: Tensor | None, like: Tensor) -> Tensor:
     """The share ``[B, T]`` of each state of ``like [B, T, H]`` in the mean of those that a consumer reads.
 

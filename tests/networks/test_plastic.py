@@ -50,10 +50,6 @@ def layer(kind="M", eta_shape="matrix", activation="tanh", units=H, inputs=F, se
                         plasticity=Plasticity(kind, eta_shape, **settings)).double()  # fmt: skip
 
 
-def lengths(x):
-    return torch.tensor([len(x)])
-
-
 def test_two_frames_by_hand():
     """F = 2, one tanh unit: W = (0.5, -1), b = 0.25, η = (-0.5, 0.2), λ = 0.5, x = (1, -1), (1, 1), (1, -1).
 
@@ -67,7 +63,7 @@ def test_two_frames_by_hand():
     for kind, sums in (("A", [1.75, -0.9089628769, 2.1132375361]), ("M", [1.75, -0.2970687769])):
         own = layer(kind, units=1, inputs=2)
         own.load_state_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in tensors.items()})
-        for h, a in (own(x, lengths(x)), (own.recur(x).h, own.recur(x).a)):
+        for h, a in (own(x, None), (own.recur(x).h, own.recur(x).a)):
             expected = torch.tensor(sums, dtype=torch.float64)
             torch.testing.assert_close(a[: len(sums), 0, 0], expected, rtol=0, atol=2e-9)
             torch.testing.assert_close(h[: len(sums), 0, 0], expected.tanh(), rtol=0, atol=2e-9)
@@ -83,7 +79,7 @@ def test_both_ways_are_the_formulas(kind, eta_shape, activation):
     own, x = layer(kind, eta_shape, activation), signs(T, B, F)
     eta, decay = own.eta.detach().expand(H, F), torch.sigmoid(own.decay.detach()).expand(H, F)
     plain = own.recur(x, kept=range(T))
-    h, a = own(x, lengths(x))
+    h, a = own(x, None)
     for movie in range(B):
         expected, p = by_hand(x[:, movie], own.weight, own.bias, eta, decay, kind, activation)
         torch.testing.assert_close(plain.h[:, movie], expected, rtol=0, atol=1e-12)
@@ -102,7 +98,7 @@ def gradients(own, x, weights, way):
             self.own = own
 
         def forward(self, x):
-            return self.own(x, lengths(x))[0] if way == "fast" else self.own.recur(x).h
+            return self.own(x, None)[0] if way == "fast" else self.own.recur(x).h
 
     def loss(params, x):
         return (functional_call(Way(), {f"own.{n}": p for n, p in params.items()}, (x,)) * weights).sum()
@@ -135,7 +131,7 @@ def test_truncated_gradients_end_at_the_last_multiple(form):
             return memoryless(x, a0, eta, "tanh", truncation)[0]
         if form == "plain":
             return recur(x, a0, synapses, "tanh", truncation=truncation).h
-        given = a0[None], x[None], eta[None], torch.full((1, H), 0.8).double().log(), lengths(x)
+        given = a0[None], x[None], eta[None], torch.full((1, H), 0.8).double().log(), torch.tensor([T])
         return plastic_steps.run(*given, "tanh", truncation)[0][0]
 
     whole, cut = (jacrev(lambda a0, k=k: run(a0, k)[:, 0])(a0)[:, :, :, 0] for k in (0, 4))  # [t, H, s, H]
@@ -167,7 +163,7 @@ def test_a_layer_without_memory_needs_no_matrix(kind, activation, truncation):
     own = layer(kind, activation=activation, decay="none", truncation=truncation)
     x, weights = double(T, B, F, seed=2), double(T, B, H, seed=3)
     expected = by_hand(x[:, 1], own.weight, own.bias, own.eta, torch.zeros(H, F), kind, activation)[0]
-    torch.testing.assert_close(own(x, lengths(x))[0][:, 1], expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(own(x, None)[0][:, 1], expected, rtol=0, atol=1e-12)
     fast, plain = (gradients(own, x, weights, way) for way in ("fast", "plain"))
     assert set(fast) == {"weight", "bias", "eta", "x"}
     for name, g in plain.items():
@@ -190,7 +186,7 @@ def test_a_repeated_input_is_answered_less_if_eta_is_negative_and_more_if_it_is_
     for eta, side in ((-0.3, -1), (0.3, 1)):
         own = layer(kind, "scalar")
         own.load_state_dict({**own.state_dict(), "eta": torch.tensor([eta]).double()})
-        h = own(x, lengths(x))[0][:, 0].abs()
+        h = own(x, None)[0][:, 0].abs()
         if kind == "A":
             assert ((h[1] - h[0]) * side > 0).all()
         # Of a multiplicative unit, W ∘ P x = η h Σ_j W_ij: it depends on the sign of the sum.
@@ -211,9 +207,20 @@ def test_plastic_weights_are_bounded_by_eta_and_lambda(kind):
 def test_sequences_of_a_batch_have_plastic_weights_of_their_own():
     own, x = layer(), signs(T, B, F)
     other = torch.cat([x[:, :1], -x[:, 1:]], 1)
-    h, changed = own(x, lengths(x))[0], own(other, lengths(x))[0]
+    h, changed = own(x, None)[0], own(other, None)[0]
     torch.testing.assert_close(h[:, 0], changed[:, 0], rtol=0, atol=1e-14)
     assert not torch.allclose(h[:, 1], changed[:, 1])
+
+
+@pytest.mark.parametrize("settings", [{}, {"decay": "none"}, {"scan": "reference"}, None])
+def test_after_the_end_of_a_sequence_there_is_nothing(settings):
+    own, x = layer(**settings or {}), signs(T, B, F)
+    if settings is None:
+        own.plasticity = None
+    h, a = own(x, torch.tensor(T - 4))
+    torch.testing.assert_close(h[:-4], own(x[:-4], None)[0], rtol=0, atol=1e-14)
+    assert (h[-4:] == 0).all()
+    assert a.isfinite().all()
 
 
 # ---- variants
@@ -271,7 +278,7 @@ def test_forms_of_lambda(form, raw, decay):
     own, x = layer("A", decay=form, raw=raw), double(T, B, F)
     torch.testing.assert_close(own.decays(), torch.tensor([decay]).double(), rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(own.log_decays().exp(), own.decays().expand(H))
-    torch.testing.assert_close(own(x, lengths(x))[0], own.recur(x).h, rtol=0, atol=1e-12)
+    torch.testing.assert_close(own(x, None)[0], own.recur(x).h, rtol=0, atol=1e-12)
     plain, fast = (gradients(own, x, double(T, B, H), way)["decay"] for way in ("plain", "fast"))
     torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-9)
 
@@ -302,7 +309,7 @@ def test_every_shape_of_lambda(decay_shape):
     with torch.no_grad():
         own.decay.add_(double(*own.decay.shape))
     expected = by_hand(x[:, 1], own.weight, own.bias, own.eta, own.decays().expand(H, F), "M", "tanh")[0]
-    torch.testing.assert_close(own(x, lengths(x))[0][:, 1], expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(own(x, None)[0][:, 1], expected, rtol=0, atol=1e-12)
     assert own.decay.shape == sizes(decay_shape, H, F)
 
 
@@ -326,7 +333,7 @@ def test_frames_that_are_not_written_only_decay():
     p = own.recur(x, writes, kept=range(4)).p[:, 0]
     torch.testing.assert_close(p[2], own.decays() * p[1])
     assert not torch.allclose(p[3], own.decays() * p[2])
-    torch.testing.assert_close(own(x, lengths(x), writes)[0], own.recur(x, writes).h)
+    torch.testing.assert_close(own(x, None, writes)[0], own.recur(x, writes).h)
 
 
 def test_rates_as_the_command_line_has_them():
