@@ -42,13 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--trust", action="store_true", help="run classes of your own that no YAML of conf/ names")
     arguments: argparse.Namespace = command.parse_args(argv)
     errors = Console(stderr=True)
-    try:
+    with command.mending():
         for run in find_runs(arguments.runs):
             print(analyse(run, errors, arguments.trust))
-    except (LopError, ValueError) as error:
-        command.error(str(error))
-    except OSError as error:
-        command.error(f"{error.filename}: {error.strerror}")
     return 0
 
 

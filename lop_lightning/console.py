@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
+
+from lop_lightning.errors import LopError
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -13,6 +17,16 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message and leave."""
         self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
+
+    @contextmanager
+    def mending(self) -> Iterator[None]:
+        """What is raised within and the user can mend (LopError, ValueError, OSError) is such an error."""
+        try:
+            yield
+        except (LopError, ValueError) as error:
+            self.error(str(error))
+        except OSError as error:
+            self.error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
 
 
 def say(line: str) -> None:

@@ -44,13 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     errors = Console(stderr=True)
-    try:
+    with parser.mending():
         runs = shortly_labelled(find_runs(arguments.runs))
         written = arguments.do(runs, arguments, errors)
-    except (LopError, ValueError) as error:
-        parser.error(str(error))
-    except OSError as error:
-        parser.error(f"{error.filename}: {error.strerror}" if error.strerror else str(error))
     for path in written:
         print(path)
     return 0
@@ -158,7 +154,7 @@ def _table(table: pd.DataFrame, folder: OutputFolder, name: str) -> Path:
     return target
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> OneLineParser:
     command = OneLineParser(prog="lop-hebbian", description=(__doc__ or "").partition("\n")[0].partition(": ")[2])
     commands = command.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
     help_ = "what one network's units and plastic weights do while it watches a movie"

@@ -48,13 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     errors = Console(stderr=True)
-    try:
+    with parser.mending():
         runs = labelled_across(find_runs(arguments.runs))
         written = _steps(runs, arguments) if arguments.study == STEPS else _study(runs, arguments, errors)
-    except (LopError, ValueError) as error:
-        parser.error(str(error))
-    except OSError as error:
-        parser.error(f"{error.filename}: {error.strerror}" if error.strerror else str(error))
     for path in written:
         print(path)
     return 0
@@ -139,7 +135,7 @@ def _steps(runs: Sequence[Run], arguments: argparse.Namespace) -> list[Path]:
     return [*written, table]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> OneLineParser:
     command = OneLineParser(prog="lop-timescales", description=(__doc__ or "").partition("\n")[0].partition(": ")[2])
     commands = command.add_subparsers(dest="study", required=True, metavar="ANALYSIS", parser_class=OneLineParser)
     for name, study in STUDIES.items():

@@ -15,7 +15,7 @@ LINES, FUNCTION_LINES = 260, 80
 
 GROUND = {"console", "errors", "randomness", "trees"}
 MAY_IMPORT = {  # the rooms of the library that each room knows, besides itself
-    "console": set(),
+    "console": {"errors"},
     "errors": set(),
     "randomness": set(),
     "trees": set(),

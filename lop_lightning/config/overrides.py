@@ -18,6 +18,8 @@ from lop_lightning.errors import LopError, as_written, nearest
 
 COMMANDS = ("sweep", "tune")
 """Folders of ``conf/`` that say which runs to make, and so are no part of the configuration of one."""
+MANY = 20
+"""Options of a group above which an error does not list them all."""
 
 
 def config_directory() -> Path:
@@ -141,8 +143,17 @@ def _check_group(override: Override, groups: dict[str, list[str]]) -> None:
         if value is None or str(value) not in groups[name]:
             shown, options = as_written(value), groups[name]
             raise LopError(
-                f"{name}={shown} is not legal: expected one of {', '.join(options)}{nearest(shown, options)}"
+                f"{name}={shown} is not legal: expected one of {_listed(shown, options)}{nearest(shown, options)}"
             )
+
+
+def _listed(word: str, options: Sequence[str]) -> str:
+    """All options; of many, those of the word's family, or where it has none, the names of the families."""
+    if len(options) <= MANY:
+        return ", ".join(options)
+    families = {option: option.rpartition("/")[0] for option in options}
+    kin = [option for option, family in families.items() if family == word.rpartition("/")[0]]
+    return ", ".join(kin or dict.fromkeys(f"{family}/…" if family else option for option, family in families.items()))
 
 
 def _check_preset(override: Override, chosen: Sequence[str]) -> None:

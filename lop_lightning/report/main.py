@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = parser()
     arguments = command.parse_args(argv)
     console, errors = Console(), Console(stderr=True)
-    try:
+    with command.mending():
         any_length = arguments.figures is not None  # a paper's methods may have been run on streams of several lengths
         runs = [run.changed(over_epochs=arguments.over_epochs) for run in find_runs(arguments.runs, any_length)]
         runs = _with_rows(runs, errors, any_length)
@@ -60,8 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             runs = labelled_across(runs)
             groups = [runs]
         check(runs, groups, arguments)
-    except ValueError as error:
-        command.error(str(error))
 
     from lop_lightning.report.build import build, plan  # matplotlib: only once there is something to draw
     from lop_lightning.report.choice import Choice
@@ -73,16 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.relative_to, arguments.figures,
     )  # fmt: skip
     streams = dict(zip(titles, groups))
-    try:
+    with command.mending():
         drawings = plan(streams, out, choice, errors)
-    except ValueError as error:
-        command.error(str(error))
     if len(groups) > 1 and not arguments.figures:
         errors.print(f"{PROGRAM}: {not_compared(groups)}", soft_wrap=True, highlight=False, markup=False)
-    try:
+    with command.mending():  # a file in the way, a folder that cannot be written
         tables = build(streams, drawings, out, choice, errors)
-    except OSError as error:  # a file in the way, a folder that cannot be written
-        command.error(str(error))
     for table in tables:
         console.print(table)
     console.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from lop_lightning.console import OneLineParser
-from lop_lightning.errors import LopError
 from lop_lightning.wandb_tools import dashboard, sync
 
 
@@ -19,16 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     sync.add_arguments(commands.add_parser("sync", help="send records of runs, whole or what is missing"))
     dashboard.add_arguments(commands.add_parser("dashboard", help="write the workspace: panels in sections"))
     arguments = command.parse_args(argv)
-    try:
+    with command.mending():
         if arguments.command == "sync":
             for line in sync.sync(arguments, Console(stderr=True)):
                 print(line, flush=True)
         else:
             print(dashboard.dashboard(arguments))
-    except (LopError, ValueError) as error:
-        command.error(str(error))
-    except OSError as error:
-        command.error(f"{error.filename}: {error.strerror}")
     return 0
 
 

@@ -14,6 +14,10 @@ FEW = ("task=gmm", "seeds=2", "hardware.compile=false")  # each setting is parse
 BAD = {  # arguments → what the line must say
     "algo=cbq": ["algo=cbq", "bp, cbp, curriculum, head_reset, hebbian, l2, ", "did you mean 'cbp'?"],
     "task=gmn": ["task=gmn", "did you mean 'gmm'?"],
+    "experiment=nothing": ["experiment=nothing is not legal: expected one of demo/…, ", "hebbian/…, "],
+    "experiment=demo/bb": [
+        "expected one of demo/bp, demo/cbp, demo/l2, demo/shrink_and_perturb; did you mean 'demo/bp'?"
+    ],
     "algoo=bp": ["algoo is no key", "did you mean 'algo'?"],
     "cbp": ["'cbp' is no setting", "did you mean 'algo=cbp'?"],
     "model=null": ["model=null", "lstm, memo, mlp"],
