@@ -138,7 +138,7 @@ class PlasticLayer(nn.Module):
     # ---- through a sequence
 
     def forward(self, x: Tensor, lengths: Tensor | None, writes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Sums a and h = f(a), ``[T, B, H]`` for ``x [T, B, F]`` with P(0) = 0, the quickest way there is.
+        """Gives h = f(a) and the sums a, ``[T, B, H]`` for ``x [T, B, F]`` with P(0) = 0, the quickest way there is.
 
         After a sequence's end h is 0, and a finite.
 
