@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from lop_lightning.errors import check_choice, check_flag, check_number
+from lop_lightning.networks.base import Trace
 from lop_lightning.networks.hebbian import check_lists, check_widths
 from lop_lightning.networks.layers import Draw
 from lop_lightning.networks.plastic import PlasticLayer
 from lop_lightning.networks.plastic_loop import UpdateRule
 from lop_lightning.networks.plastic_network import UNSTABLE, PlasticNetwork, features, readout
 from lop_lightning.networks.plasticity import LEAST_DECAY, SHAPES, Draws, Plasticity, constant, sizes
+from lop_lightning.randomness import normal, stable_hash
 
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
 
@@ -38,6 +43,9 @@ class MPN(PlasticNetwork):
         bound: ``none`` or ``tanh``.
         start: M at the beginning of a sequence: ``zero``, or ``trained``, from zero.
         sparsity: Share of synapses that are not there, drawn once.
+        input_noise: Standard deviation of what is added, in training, to every number that the network reads: Gaussian,
+            new in every pass, and the same for one seed alone and among others.
+        hidden_noise: The same of what is added to the sums a of all layers at every frame.
         plastic: False: M stays zero, and η and λ are not there.
         truncation: Frames after which gradients are not followed further back; 0: they are followed to the beginning.
         scan: ``fast``, or ``reference``: frame by frame.
@@ -52,6 +60,8 @@ class MPN(PlasticNetwork):
     """
 
     remedy = UNSTABLE.format("model.decay_max")
+    noise_key: Tensor
+    noise_clock: Tensor
 
     def __init__(
         self,
@@ -68,6 +78,8 @@ class MPN(PlasticNetwork):
         bound: str = "none",
         start: str = "zero",
         sparsity: float = 0.0,
+        input_noise: float = 0.0,
+        hidden_noise: float = 0.0,
         plastic: bool = True,
         truncation: int = 0,
         scan: str = "fast",
@@ -81,6 +93,8 @@ class MPN(PlasticNetwork):
         check_number("decay_max", decay_max, LEAST_DECAY, 1)
         check_choice("activation", activation, ACTIVATIONS)
         check_number("sparsity", sparsity, 0, 1, open_high=True)
+        for name, deviation in (("input_noise", input_noise), ("hidden_noise", hidden_noise)):
+            check_number(name, deviation, 0)
         check_flag("plastic", plastic)
         rule, read, layers = UpdateRule(update, product, bound), features(input_shape), []
         for units, kind in zip(hidden_dims, plastic_types):
@@ -94,6 +108,35 @@ class MPN(PlasticNetwork):
             read = units
         head = readout(_xavier(output_size, read), constant(0.0), output_size, read)
         super().__init__(input_shape, layers, head, ragged, read_every)
+        self.input_noise, self.hidden_noise = input_noise, hidden_noise
+        if self.is_noisy:
+            key = stable_hash(torch.initial_seed(), "noise") & 0xFFFFFFFF
+            self.register_buffer("noise_key", torch.tensor(key))
+            self.register_buffer("noise_clock", torch.tensor(0))
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether there is noise in training."""
+        return self.input_noise > 0 or self.hidden_noise > 0
+
+    def trace(self, inputs: Tensor) -> Trace:
+        """See :class:`Network`."""
+        trace = super().trace(inputs)
+        if self.is_noisy and self.training:
+            trace.buffers["noise_clock"] = self.noise_clock + 1
+        return trace
+
+    def _frames(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        x, lengths = super()._frames(inputs)
+        if self.training and self.input_noise:
+            x = x + self.input_noise * normal(self.noise_key, self.noise_clock, 0, x.shape, x.dtype)
+        return x, lengths
+
+    def _noise(self, layer: int, x: Tensor) -> Tensor | None:
+        if not (self.training and self.hidden_noise):
+            return None
+        shape = (*x.shape[:2], self._plastic_layers[layer].units)
+        return self.hidden_noise * normal(self.noise_key, self.noise_clock, layer + 1, shape, x.dtype)
 
 
 def _xavier(units: int, inputs: int) -> Draw:

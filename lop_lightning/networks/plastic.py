@@ -130,6 +130,11 @@ class PlasticLayer(nn.Module):
         heard = ("eta",) if settings.eta_shape in ("matrix", "pre") else ()
         return (*heard, "start") if settings.start == "trained" else heard
 
+    def _without_plasticity(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        """What the sums would be if P stayed zero."""
+        a0 = F.linear(x, self.weights(), self.bias)
+        return a0 if noise is None else a0 + noise
+
     @property
     def _plasticity(self) -> Plasticity:
         assert self.plasticity is not None
@@ -137,7 +142,9 @@ class PlasticLayer(nn.Module):
 
     # ---- through a sequence
 
-    def forward(self, x: Tensor, lengths: Tensor | None, writes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, lengths: Tensor | None, writes: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Gives h = f(a) and the sums a, ``[T, B, H]`` for ``x [T, B, F]`` with P(0) = 0, the quickest way there is.
 
         After a sequence's end h is 0, and a finite.
@@ -146,12 +153,13 @@ class PlasticLayer(nn.Module):
             x: Inputs.
             lengths: Frames of the sequences ``[]``, all of one length; None: T.
             writes: See :func:`lop_lightning.networks.plastic_loop.recur`.
+            noise: Added to a ``[T, B, H]``.
         """
-        a0, settings = F.linear(x, self.weights(), self.bias), self.plasticity
+        a0, settings = self._without_plasticity(x, noise), self.plasticity
         if settings is None:
             return ended(ACTIVATIONS[self.activation](a0), lengths), a0
         if not settings.is_fast or writes is not None:
-            shown = self.recur(x, writes)
+            shown = self.recur(x, writes, noise=noise)
             return ended(shown.h, lengths), shown.a
         if settings.decay == MEMORYLESS:
             h, a = memoryless(x, a0, self.additive_rates(), self.activation, settings.truncation)
@@ -165,9 +173,10 @@ class PlasticLayer(nn.Module):
         writes: Tensor | None = None,
         nudges: Tensor | None = None,
         kept: Container[int] = (),
+        noise: Tensor | None = None,
     ) -> Recurrence:
         """The same frame by frame; see :func:`lop_lightning.networks.plastic_loop.recur`."""
-        a0, settings = F.linear(x, self.weights(), self.bias), self.plasticity
+        a0, settings = self._without_plasticity(x, noise), self.plasticity
         if settings is None:
             h = ACTIVATIONS[self.activation](a0)
             return Recurrence(h if nudges is None else h + nudges, a0, x.new_empty(0))

@@ -108,8 +108,8 @@ class PlasticNetwork(Network):
     def _through(self, x: Tensor, lengths: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         """Of every layer, h and a ``[T, B, H]``; h is 0 after the sequences' end."""
         shown = []
-        for layer in self._plastic_layers:
-            shown.append(layer(x, lengths, self._writes(x)))
+        for index, layer in enumerate(self._plastic_layers):
+            shown.append(layer(x, lengths, self._writes(x), self._noise(index, x)))
             x = self._read_next(x, shown[-1][0])
         return shown
 
@@ -123,6 +123,10 @@ class PlasticNetwork(Network):
 
     def _writes(self, x: Tensor) -> Tensor | None:
         """At which frames P is written to; see :func:`lop_lightning.networks.plastic_loop.recur`."""
+        return None
+
+    def _noise(self, layer: int, x: Tensor) -> Tensor | None:
+        """What is added to a layer's sums ``[T, B, H]``; ``None``: nothing."""
         return None
 
     def _read_out(self, h: Tensor, lengths: Tensor | None) -> Tensor:

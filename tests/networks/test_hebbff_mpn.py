@@ -12,6 +12,7 @@ from lop_lightning.errors import ConfigError
 from lop_lightning.networks import MPN, HebbFF
 from lop_lightning.networks.hebbff import occurred_before
 from lop_lightning.optimizers import SGD
+from lop_lightning.randomness import normal
 from lop_lightning.tasks.base import Chunk, Position, StreamSpec
 
 FEATURES, FRAMES, BATCH = 5, 8, 3
@@ -164,16 +165,16 @@ def test_training_keeps_lambda_in_its_range():
 # ---- MPN
 
 
-def mpn_by_hand(network, movie, kind, f, update="plain", product="both", bound="none"):
-    """Logits ``[T]``; η, λ and P(0) as the parameters have them."""
+def mpn_by_hand(network, movie, kind, f, update="plain", product="both", bound="none", noise=None):
+    """Logits ``[T]``; η, λ and P(0) as the parameters have them; ``noise [T, 4]`` is added to the sums."""
     layer = network.layers[0]
     mask = torch.ones(4, FEATURES) if layer.mask is None else layer.mask
     weight, eta, decay = layer.weight * mask, layer.eta * mask, layer.decay
     p = layer.start * mask if hasattr(layer, "start") else torch.zeros(4, FEATURES).double()
     logits = []
-    for x in movie:
+    for t, x in enumerate(movie):
         strength = weight * (1 + p) if kind == "M" else weight + p
-        h = f(strength @ x + layer.bias)
+        h = f(strength @ x + layer.bias + (0 if noise is None else noise[t]))
         c = torch.outer(
             torch.ones(4).double() if product == "pre" else h, torch.ones_like(x) if product == "post" else x
         )
@@ -225,6 +226,52 @@ def test_variants_of_mpn(kind, start, settings):
     torch.testing.assert_close(network(x)[0], expected, rtol=0, atol=1e-12)
     grads = torch.autograd.grad(network(x)[0].sum(), list(network.parameters()))
     assert all(g.isfinite().all() and g.any() for g in grads)
+
+
+@pytest.mark.parametrize("scan", ["fast", "reference"])
+@pytest.mark.parametrize("kind", ["M", "A"])
+def test_noise_of_mpn_is_in_training_only(kind, scan):
+    network = mpn(plastic_types=[kind], input_noise=0.2, hidden_noise=0.1, scan=scan)
+    x, clock = movies(BATCH, FRAMES, FEATURES), torch.tensor(7)
+    network.noise_clock.copy_(clock)
+    read, sums = (
+        normal(network.noise_key, clock, channel, (FRAMES, BATCH, n), x.dtype) for channel, n in ((0, 5), (1, 4))
+    )
+    expected = torch.stack([
+        mpn_by_hand(network, x[b] + 0.2 * read[:, b], kind, torch.tanh, noise=0.1 * sums[:, b]) for b in range(BATCH)
+    ])  # fmt: skip
+    trace = network.trace(x)
+    torch.testing.assert_close(trace.output, expected, rtol=0, atol=1e-12)
+    assert trace.buffers == {"noise_clock": clock + 1}
+    quiet = network.eval().trace(x)
+    torch.testing.assert_close(quiet.output, torch.stack([mpn_by_hand(network, one, kind, torch.tanh) for one in x]))
+    assert not quiet.buffers
+    assert not dict(mpn().named_buffers())
+
+
+def test_noise_of_mpn_is_new_in_every_layer_and_update_and_the_same_for_seeds_alone():
+    def trained(seeds, updates):
+        network = partial(MPN, hidden_dims=[4, 4], plastic_types=["M", "A"], input_noise=0.1, hidden_noise=0.1)
+        learner = Backprop(network, SGD(0.1), Execution(False))
+        spec = StreamSpec((FRAMES, FEATURES), 1, "sequence_cross_entropy", torch.float64, ragged=True, read_every=1)
+        learner.prepare(spec, seeds)
+        x, y = movies(4, 2, 6, FRAMES, FEATURES), (movies(4, 2, 6, FRAMES, seed=3) > 0).long()
+        chunk = Chunk(x[:updates, seeds], y[:updates, seeds], Position(), Position(0, 0, updates))
+        learner.train_chunk(learner.population, chunk)
+        return learner
+
+    together, buffers = trained([0, 1], 4), trained([0, 1], 3).population.state["buffers"]
+    assert buffers["noise_clock"].tolist() == [3, 3]
+    assert len(set(buffers["noise_key"].tolist())) == 2
+    for row in (0, 1):
+        for name, p in trained([row], 4).population.params.items():
+            torch.testing.assert_close(together.population.params[name][row], p[0])
+    network = together.network(1).train()
+    x = movies(2, FRAMES, 4)
+    before = [network._noise(layer, x) for layer in (0, 1)]
+    assert not torch.equal(*before)
+    network.noise_clock += 1
+    assert not torch.equal(network._noise(0, x), before[0])
 
 
 def test_synapses_that_are_not_there_have_no_gradient_and_change_nothing():
@@ -300,6 +347,8 @@ def test_the_view_of_mpn_has_all_that_is_a_units_own():
         (MPN, {"start": "one"}, "start=one"),
         (MPN, {"sparsity": 1.0}, "sparsity=1.0"),
         (MPN, {"hidden_dims": []}, "hidden_dims=[]"),
+        (MPN, {"input_noise": -0.1}, "input_noise=-0.1"),
+        (MPN, {"hidden_noise": "much"}, "hidden_noise=much"),
     ],
 )
 def test_a_wrong_setting_is_one_line(kind, settings, line):
