@@ -14,9 +14,10 @@ from lop_lightning.networks.base import Network, Trace
 from lop_lightning.networks.layers import Draw, FanIn, FanOut, HiddenLayer, UnitSlice
 from lop_lightning.networks.leaky_loops import ACTIVATIONS, SLOPE
 from lop_lightning.networks.leaky_steps import run
+from lop_lightning.networks.noise import register_noise
 from lop_lightning.networks.readout import Readout
 from lop_lightning.networks.unrolled import Unrolled
-from lop_lightning.randomness import stable_hash, uniform
+from lop_lightning.randomness import uniform
 
 DYNAMICS = ("default", "mod", "continuous")
 NAME = "recurrent"
@@ -111,9 +112,7 @@ class LeakyNetwork(Network):
         else:
             self.register_buffer("tau", drawn)
         self.head = Readout(hidden, output_size, heads)
-        key = stable_hash(torch.initial_seed(), "initial states") & 0xFFFFFFFF
-        self.register_buffer("noise_key", torch.tensor(key))
-        self.register_buffer("noise_clock", torch.tensor(0))
+        register_noise(self, "initial states")
 
     # ---- dynamics
 

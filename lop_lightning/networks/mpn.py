@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from lop_lightning.errors import check_choice, check_flag, check_number
 from lop_lightning.networks.base import Trace
 from lop_lightning.networks.hebbian import check_lists, check_widths
 from lop_lightning.networks.layers import Draw
+from lop_lightning.networks.noise import register_noise
 from lop_lightning.networks.plastic import PlasticLayer
 from lop_lightning.networks.plastic_loop import UpdateRule
 from lop_lightning.networks.plastic_network import UNSTABLE, PlasticNetwork, features, readout
 from lop_lightning.networks.plasticity import LEAST_DECAY, SHAPES, Draws, Plasticity, constant, sizes
-from lop_lightning.randomness import normal, stable_hash
+from lop_lightning.randomness import normal
 
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
 
@@ -110,9 +110,7 @@ class MPN(PlasticNetwork):
         super().__init__(input_shape, layers, head, ragged, read_every)
         self.input_noise, self.hidden_noise = input_noise, hidden_noise
         if self.is_noisy:
-            key = stable_hash(torch.initial_seed(), "noise") & 0xFFFFFFFF
-            self.register_buffer("noise_key", torch.tensor(key))
-            self.register_buffer("noise_clock", torch.tensor(0))
+            register_noise(self, "noise")
 
     @property
     def is_noisy(self) -> bool:

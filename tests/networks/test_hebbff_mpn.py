@@ -28,6 +28,18 @@ def mpn(seed=0, shape=(FRAMES, FEATURES), **settings):
     return MPN(shape, 1, **{"hidden_dims": [4], "read_every": 1, **settings}).double()
 
 
+def trained(updates, seeds, lr, **settings):
+    """A learner after some updates of an MPN on the same movies, whichever other seeds there are."""
+    spec = StreamSpec((FRAMES, FEATURES), 1, "sequence_cross_entropy", torch.float64, ragged=True, read_every=1)
+    network = partial(MPN, plastic_types=["M", "A"], **settings)
+    learner = Backprop(network, SGD(lr), Execution(False))
+    learner.prepare(spec, seeds)
+    x, y = movies(4, 2, 6, FRAMES, FEATURES), (movies(4, 2, 6, FRAMES, seed=3) > 0).long()
+    chunk = Chunk(x[:updates, seeds], y[:updates, seeds], Position(), Position(0, 0, updates))
+    learner.train_chunk(learner.population, chunk)
+    return learner
+
+
 def movies(*shape, seed=1):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).sign()
 
@@ -150,12 +162,7 @@ def test_lambda_is_put_back_into_its_range_and_nothing_else_is(decay):
 
 
 def test_training_keeps_lambda_in_its_range():
-    spec = StreamSpec((FRAMES, FEATURES), 1, "sequence_cross_entropy", torch.float64, ragged=True, read_every=1)
-    learner = Backprop(partial(MPN, hidden_dims=[4, 3], plastic_types=["M", "A"], decay_shape="post", decay_max=0.9),
-                       SGD(20.0), Execution(False))  # fmt: skip
-    learner.prepare(spec, [0, 1])
-    x, y = movies(4, 2, 6, FRAMES, FEATURES), (movies(4, 2, 6, FRAMES, seed=3) > 0).long()
-    learner.train_chunk(learner.population, Chunk(x, y, Position(), Position(0, 0, 4)))
+    learner = trained(4, [0, 1], 20.0, hidden_dims=[4, 3], decay_shape="post", decay_max=0.9)
     decays = torch.cat([learner.population.params[f"layers.{i}.decay"] for i in (0, 1)], 1)
     assert decays.shape == (2, 7, 1)
     assert decays.min().item() == pytest.approx(0.001)
@@ -250,21 +257,12 @@ def test_noise_of_mpn_is_in_training_only(kind, scan):
 
 
 def test_noise_of_mpn_is_new_in_every_layer_and_update_and_the_same_for_seeds_alone():
-    def trained(seeds, updates):
-        network = partial(MPN, hidden_dims=[4, 4], plastic_types=["M", "A"], input_noise=0.1, hidden_noise=0.1)
-        learner = Backprop(network, SGD(0.1), Execution(False))
-        spec = StreamSpec((FRAMES, FEATURES), 1, "sequence_cross_entropy", torch.float64, ragged=True, read_every=1)
-        learner.prepare(spec, seeds)
-        x, y = movies(4, 2, 6, FRAMES, FEATURES), (movies(4, 2, 6, FRAMES, seed=3) > 0).long()
-        chunk = Chunk(x[:updates, seeds], y[:updates, seeds], Position(), Position(0, 0, updates))
-        learner.train_chunk(learner.population, chunk)
-        return learner
-
-    together, buffers = trained([0, 1], 4), trained([0, 1], 3).population.state["buffers"]
+    noisy = {"lr": 0.1, "hidden_dims": [4, 4], "input_noise": 0.1, "hidden_noise": 0.1}
+    together, buffers = trained(4, [0, 1], **noisy), trained(3, [0, 1], **noisy).population.state["buffers"]
     assert buffers["noise_clock"].tolist() == [3, 3]
     assert len(set(buffers["noise_key"].tolist())) == 2
     for row in (0, 1):
-        for name, p in trained([row], 4).population.params.items():
+        for name, p in trained(4, [row], **noisy).population.params.items():
             torch.testing.assert_close(together.population.params[name][row], p[0])
     network = together.network(1).train()
     x = movies(2, FRAMES, 4)

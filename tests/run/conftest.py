@@ -25,6 +25,29 @@ def lop(monkeypatch, capsys, tmp_path):
     return call
 
 
+@pytest.fixture
+def refusal(capsys):
+    """``refusal(main, *arguments)`` -> the one line that a command says instead of doing anything."""
+
+    def call(main, *arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([*map(str, arguments)])
+        output, errors = capsys.readouterr()
+        assert (stop.value.code, output, errors.count("\n")) == (2, "", 1), errors
+        return errors
+
+    return call
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pictures are empty, and made at once."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **settings: path.write_bytes(b""))
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A finished run on a growing stream: its directory, and who watched it."""

@@ -64,41 +64,43 @@ def test_on_a_machine_that_is_another(done, tmp_path, capsys):
         path.write_text(text)
 
 
-def refused(capsys, *arguments):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        analyse([str(argument) for argument in arguments])
-    out, errors = capsys.readouterr()
-    assert (stop.value.code, out, errors.count("\n")) == (2, "", 1)
-    assert errors.startswith("lop-analyse: ")
-    return errors
+@pytest.fixture
+def refused(refusal):
+    """``refused(*arguments)`` -> the one line that it says instead."""
+
+    def call(*arguments):
+        errors = refusal(analyse, *arguments)
+        assert errors.startswith("lop-analyse: ")
+        return errors
+
+    return call
 
 
-def test_analysis_of_what_cannot_be(done, tmp_path, capsys):
+def test_analysis_of_what_cannot_be(done, tmp_path, refused):
     directory, _ = done
-    assert "no such file or directory" in refused(capsys, tmp_path / "none")
-    assert "no run here" in refused(capsys, tmp_path)
-    assert "required: RUNS" in refused(capsys)
+    assert "no such file or directory" in refused(tmp_path / "none")
+    assert "no run here" in refused(tmp_path)
+    assert "required: RUNS" in refused()
     small = ("task=gmm", "task.tasks=1", "task.n=4", "task.n_val=4", "task.passes_per_epoch=1", "model.hidden=[2]")
     bare = run((*COMMON, *small, "task.epochs_per_task=1"), tmp_path)
-    line = refused(capsys, bare.path)
+    line = refused(bare.path)
     assert f"{bare.path} has no networks from before task 0: train with callbacks.keep_networks.every_tasks=1" in line
     kept = directory.path / "networks" / "task-00001.pt"
     content = kept.read_bytes()
     (directory.path / "analysis.csv").unlink(missing_ok=True)
     try:
         kept.write_bytes(content[:-40])
-        assert f"{kept} is damaged" in refused(capsys, directory.path)
+        assert f"{kept} is damaged" in refused(directory.path)
     finally:
         kept.write_bytes(content)
     assert not list(directory.path.glob("analysis*"))
 
 
-def test_analysis_that_cannot_be_written(done, capsys):
+def test_analysis_that_cannot_be_written(done, refused):
     directory, _ = done
     (directory.path / "analysis.csv").unlink(missing_ok=True)
     for name in ("analysis.csv.part", "analysis.csv"):
         (directory.path / name).mkdir()
-        assert f"{directory.path}/analysis.csv" in refused(capsys, directory.path)
+        assert f"{directory.path}/analysis.csv" in refused(directory.path)
         (directory.path / name).rmdir()
         assert not list(directory.path.glob("analysis*"))

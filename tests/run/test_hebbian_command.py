@@ -23,12 +23,6 @@ QUICK = ("--movies", "1", "--scenes", "60", "--tests", "3,1,2")
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Pictures are empty, and made at once."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **settings: path.write_bytes(b""))
-
-
-@pytest.fixture
 def sketched(monkeypatch):
     """Pictures are drawn in few pixels, and those without pixels not at all."""
     draw = Figure.savefig
@@ -56,15 +50,11 @@ def command(capsys, tmp_path):
 
 
 @pytest.fixture
-def refused(capsys, tmp_path):
+def refused(refusal, tmp_path):
     """``refused(*arguments)`` -> the one line that it says instead."""
 
     def call(*arguments, out=tmp_path / "out"):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            hebbian.main([*map(str, arguments), "--out", str(out)])
-        output, errors = capsys.readouterr()
-        assert (stop.value.code, output, errors.count("\n")) == (2, "", 1), errors
+        errors = refusal(hebbian.main, *arguments, "--out", out)
         assert errors.startswith("lop-hebbian")
         return errors
 

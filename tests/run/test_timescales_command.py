@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import yaml
 from lab import COMMON, run
-from matplotlib.figure import Figure
 
 from lop_lightning import timescales
 from lop_lightning.analysis.timescales.depth import DURATIONS
@@ -69,12 +68,6 @@ def leaky(made, tmp_path):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Pictures are empty, and made at once."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **settings: path.write_bytes(b""))
-
-
-@pytest.fixture
 def command(capsys, tmp_path):
     """``command(*arguments)`` -> the files that it says it wrote."""
 
@@ -89,15 +82,11 @@ def command(capsys, tmp_path):
 
 
 @pytest.fixture
-def refused(capsys, tmp_path):
+def refused(refusal, tmp_path):
     """``refused(*arguments)`` -> the one line that it says instead."""
 
     def call(*arguments, out=tmp_path / "out"):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            timescales.main([*map(str, arguments), "--out", str(out)])
-        output, errors = capsys.readouterr()
-        assert (stop.value.code, output, errors.count("\n")) == (2, "", 1), errors
+        errors = refusal(timescales.main, *arguments, "--out", out)
         assert errors.startswith("lop-timescales")
         return errors
 
